@@ -101,6 +101,11 @@ class Serving(ABC):
         """Return whether the server listens."""
         return self._listener is not None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing to shut down: it does not listen, and nothing of it is at work."""
+        return self._listener is None and not self._at_work
+
     def get_addresses(self) -> tuple[Any, ...]:
         """Return where the server really listens, one endpoint per socket; empty when it is not listening."""
         return () if self._listener is None else tuple(self._listener.endpoints)

@@ -596,3 +596,33 @@ def test_a_server_that_was_shut_down_or_never_listened_is_not_told_as_forgotten(
             serve(METHODS, URL, workers=0)
         gc.collect()
     assert not [one for one in warned if "server" in str(one.message)]
+
+
+ENDED_BY_SIGTERM = """
+import os, signal, threading, warnings
+import tieline
+from tieline import blocking, serializers, protocol
+warnings.simplefilter("always")
+
+def handler(client): ...
+
+def ended(server):
+    threading.Thread(target=terminate).start()
+    return server
+
+def terminate():
+    while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        os.sched_yield()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+lines = protocol.StreamProtocol(serializers.StringLineSerializer())
+ended(blocking.serve(tieline.Methods(), "tcp://127.0.0.1:0")).serve_forever()
+ended(blocking.serve(handler, "tcp://127.0.0.1:0", protocol=lines)).serve_forever()
+blocking.serve(tieline.Methods(), "stdio:").serve_forever()
+"""
+
+
+def test_serving_for_ever_may_be_the_last_word_of_a_program() -> None:
+    program = [sys.executable, "-c", ENDED_BY_SIGTERM]
+    ended = subprocess.run(program, input="", capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.stderr, ended.returncode) == ("", 0)

@@ -193,7 +193,7 @@ class Server:
     def __del__(self) -> None:
         thread = self._thread
         if thread is not None:
-            thread.forgotten(self, self._server.shutdown)
+            thread.forgotten(self, self._server)
 
     def __enter__(self) -> Self:
         self.listen()

@@ -19,6 +19,8 @@ from tieline.runtimes.forks import STAYING
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from tieline.runtimes.serving import Serving
+
 __all__ = ["LoopThread"]
 
 # Seconds of one wait. CPython misses a signal (Ctrl-C) that comes just before it goes to sleep in a lock, and would
@@ -234,17 +236,19 @@ class LoopThread:
         if not self._running:
             self._pool.shutdown(wait=True)
 
-    def forgotten(self, server: object, shutdown: Callable[[float], Coroutine[Any, Any, Any]]) -> None:
-        """Warn that *server*, which serves here, was never shut down; cut what is left of it, and end.
+    def forgotten(self, server: object, served: Serving) -> None:
+        """Warn that *server*, by which *served* serves here, was not shut down; cut what is left of it, and end.
 
-        Waits for nothing. Not so in a process that was forked: the server is the other one's.
+        Waits for nothing. No warning where nothing is left, as when `serve_forever` has shut it down. Nothing at all
+        in a process that was forked: the server is the other one's.
         """
         if self._is_left:
             return
         try:
-            warnings.warn(f"unclosed server {server!r}", ResourceWarning, stacklevel=3, source=server)
+            if not served.is_over:
+                warnings.warn(f"unclosed server {server!r}", ResourceWarning, stacklevel=3, source=server)
         finally:  # the warning may be an error
-            self.begin(self._give_up, shutdown)
+            self.begin(self._give_up, served.shutdown)
 
     async def _give_up(self, shutdown: Callable[[float], Coroutine[Any, Any, Any]]) -> None:
         try:
