@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The requests of an outgoing batch, and what they come to.
 
-They are many, and nearly nobody awaits one of them by itself. So each is a `BatchMember`, which is its message and its
+They are many, and nearly nobody awaits one of them by itself. So each is a `BatchMember`, which is little more than its
 place in the batch. The runtime's request is made behind it when somebody awaits it, watches it, or completes it by
 hand. What others come to is kept with the batch (`Outcomes`), and when one array answers all, as it came.
 """
@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, cast
 from weakref import ref
-
-import msgspec
 
 from tieline.errors import ClosedError, ConnectionLost
 from tieline.wire.anew import told_anew
@@ -29,37 +27,27 @@ OPEN: Final = object()
 """What a member has come to that has not been answered yet."""
 
 
-class OfBatch(RPCRequestOut):
-    """The part of a member that is not sent: what a Struct does not encode is in the slots of a base.
+class BatchMember(RPCRequestOut):
+    """A request of a batch. It can do what a request can that was sent by itself.
 
     Attributes:
         outcomes: Those of the batch.
+        place: Its place among the requests of the batch; notifications have none.
     """
 
-    __slots__ = ("outcomes",)
+    __slots__ = ("args", "method", "outcomes", "place")
 
-    outcomes: Outcomes  # set by `RPCBatchOut.add_request`
+    # Set by `RPCBatchOut.add_request`: a constructor would take longer than all the rest.
+    outcomes: Outcomes
+    place: int
 
+    if TYPE_CHECKING:
 
-class BatchMember(
-    OfBatch, msgspec.Struct, eq=False, tag_field="jsonrpc", tag="2.0", rename={"args": "params", "number": "id"}
-):
-    """A request of a batch. It can do what a request can that was sent by itself.
+        def __init__(self) -> None:
+            """Make one that is to be given its attributes."""
 
-    As a Struct a plain one of 2.0 is encoded as it is.
-
-    Attributes:
-        number: Its place, counted from `Outcomes.first`: what it is called by if nothing else is sent before the batch.
-    """
-
-    method: Any
-    args: Any
-    number: int
-
-    @property
-    def place(self) -> int:
-        """Its place among the requests of the batch; notifications have none."""
-        return self.number - self.outcomes.first
+    else:
+        __init__ = object.__init__
 
     @property
     def request_id(self) -> object:  # type: ignore[override]  # that of others can be set; this one follows from the batch
@@ -117,19 +105,8 @@ class BatchMember(
         """Complete it with what the peer answered, or with how the call ended otherwise."""
         self.outcomes.answered(self.place, value, error)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> str:
         raise TypeError(f"a {type(self).__name__} cannot be copied or pickled: it is part of a batch")
-
-    # A Struct has its own of these.
-
-    def __copy__(self) -> Any:
-        return self.__reduce__()
-
-    def __replace__(self, **_changes: Any) -> Any:
-        return self.__reduce__()
-
-    def __rich_repr__(self) -> Any:
-        return (("method", self.method), ("id", self.request_id))  # arguments may be secrets
 
     if not TYPE_CHECKING:  # it is declared
 
@@ -169,7 +146,6 @@ class Outcomes:
     Attributes:
         values: What each has come to, by its place: a result, an error, or `OPEN`; of those that nothing was made of.
         requests: What was made of members, by their places.
-        first: What the first of them would be called by if they were sent at once.
         ids: What they are called by; empty before they are sent.
         open: How many are sent and not complete.
         members: All of them, while one is open.
@@ -188,7 +164,6 @@ class Outcomes:
         "_note_early",
         "_waiter",
         "_watched",
-        "first",
         "ids",
         "is_over",
         "lost",
@@ -215,7 +190,6 @@ class Outcomes:
         self._waiter: RPCRequestOut | None = None
         self.values: list[Any] = []
         self.requests: dict[int, RPCRequestOut] = {}
-        self.first = 0
         self.ids: Sequence[object] = ()
         self.open = 0
         self.is_over = False
