@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
@@ -499,6 +499,31 @@ def test_receives_of_what_came_together_may_be_interrupted_at_every_line(count: 
         wanted = ["1", "2", "3", "4", "end"][len(had) :]
         assert got in (wanted, wanted[1:]) or (got[-1] == "lost" and got[:-1] == wanted[: len(got) - 1]), place
     assert had == ["1", "2", "3"][:count]
+
+
+@pytest.mark.parametrize("came", [b"\xff\n", b"\xff\n2\n", b"1\n\xff\n2\n"], ids=["alone", "first", "second"])
+def test_a_receive_of_what_is_no_packet_may_be_interrupted_at_every_line(came: bytes) -> None:
+    """Whatever comes of it, that thread does not keep the connection to itself."""
+    was_interrupted, place = True, -1
+    while was_interrupted:
+        place += 1
+        with tcp_pair() as (ours, theirs), TCPNetworkClient(ours, LINES) as client:
+            theirs.sendall(b"0\n")
+            assert client.recv_packet() == "0"
+            theirs.sendall(came)
+
+            def receive(client: TCPNetworkClient[str] = client) -> None:
+                for _ in came.splitlines():
+                    with suppress(StreamProtocolParseError):
+                        client.recv_packet()
+
+            was_interrupted = interrupted_at(receive, place)
+            host = client._host
+            assert not host.is_moving(), place
+            assert not host._is_led, place
+            with beside(client.abort) as aborting:
+                aborting.result(30)
+    assert place > 20
 
 
 def test_a_send_may_be_interrupted_at_every_line() -> None:

@@ -25,6 +25,7 @@ from weakref import ref
 from tieline.runtimes.blocking.host import BlockingHost
 from tieline.runtimes.memory import LONG
 from tieline.wire.default import NOTHING
+from tieline.wire.serializers.decoding import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -129,9 +130,6 @@ class PacketHost(BlockingHost):
         Args:
             engine: The one that this host drives.
             until: When it is too late, by the host's clock.
-
-        Raises:
-            Exception: The next one is none.
         """
         lock = self.lock
         machine = self._machine
@@ -183,7 +181,9 @@ class PacketHost(BlockingHost):
                     steps = map(others.pop, repeat(0, len(others)))
                     # At once: nothing comes between the three.
                     packet, self.laid_out, machine.received = received[0], steps, received[1 + len(others) :]
-                elif not line:
+                # What is none is told by the other way: what is raised here passes on what this thread holds in a
+                # function, and an interrupt that comes as that begins would leave it held for ever.
+                elif not line and received[0].__class__ is not Fault:
                     packet = self._move(engine.next_packet, ())
             if leads:
                 self._is_led = leads = False  # not before: what was read would be lost with an interrupt
