@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["InItsRead", "Stop", "interrupted_at"]
 
 
+# How lines begin in which no signal is looked for.
+NEVER = ("with ", "try:", "lock.", "if waiter in line:", "line.remove(")
+
+
 class Stop(BaseException):
     """As a KeyboardInterrupt, raised at one place after another."""
 
@@ -30,7 +34,8 @@ def interrupted_at(work: Callable[[], object], place: int) -> bool:
     """Do *work*, and raise `Stop` in the code of the library at the place of that number; return whether there was one.
 
     Not where a `with` or `try` begins or ends, or a lock is taken or let go: signals are looked for behind calls, and
-    never come in there. Nor where garbage of others is collected, which would be none of the work.
+    never come in there. So it is where somebody leaves a line, right behind a wait. Nor where garbage of others is
+    collected, which would be none of the work.
     """
     count = itertools.count()
 
@@ -38,7 +43,7 @@ def interrupted_at(work: Callable[[], object], place: int) -> bool:
         if f"{os.sep}tieline{os.sep}" not in frame.f_code.co_filename:
             return None
         line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-        if event == "line" and not line.startswith(("with ", "try:", "lock.")) and next(count) == place:
+        if event == "line" and not line.startswith(NEVER) and next(count) == place:
             sys.settrace(None)
             raise Stop
         return trace

@@ -526,6 +526,22 @@ def test_a_receive_of_what_is_no_packet_may_be_interrupted_at_every_line(came: b
     assert place > 20
 
 
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # it was interrupted before that
+def test_who_is_interrupted_does_not_stay_in_line() -> None:
+    was_interrupted, place = True, -1
+    while was_interrupted:
+        place += 1
+        with tcp_pair() as (ours, _), TCPNetworkClient(ours, LINES) as client:
+
+            def receive(client: TCPNetworkClient[str] = client) -> None:
+                with suppress(TimeoutError):
+                    client.recv_packet(timeout=0)
+
+            was_interrupted = interrupted_at(receive, place)
+            assert not client._engine.receivers, place
+    assert place > 20
+
+
 def test_a_send_may_be_interrupted_at_every_line() -> None:
     """The packet is sent whole or not at all, and others behind it are; or the client is lost."""
     was_interrupted, place, got = True, -1, [""]

@@ -65,16 +65,18 @@ async def wait_in(
     place = 0 if is_first else len(line)
     while True:
         waiter = host.new_prompt_waiter()
-        line.insert(place, waiter)
         timer = None
-        if until is not None:
-            timer = host.call_at(until, partial(_expire, host, waiter, is_coming, 0))
         try:
+            line.insert(place, waiter)
+            if until is not None:
+                timer = host.call_at(until, partial(_expire, host, waiter, is_coming, 0))
             await waiter
         finally:
+            # In blocking code an interrupt (Ctrl-C) may come anywhere, and all others would stand behind it for ever.
+            if waiter in line:
+                line.remove(waiter)
             if timer is not None:
                 timer.cancel()
-            line.remove(waiter)
             call_next(line, host, is_ready)
         if is_ready():
             return

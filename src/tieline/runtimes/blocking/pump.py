@@ -232,17 +232,23 @@ class Pump(LoneCalls):
             TimeoutError: It is not done by that time; the coroutine sees that as well.
         """
         error: BaseException | None = None
-        while True:
-            try:
-                waiter = self.do(coroutine.send, None) if error is None else self.do(coroutine.throw, error)
-            except StopIteration as stop:
-                return stop.value
-            error = None
-            try:
-                if not self.wait(waiter, until):
-                    error = TimeoutError("not done in time")
-            except BaseException as exc:  # the coroutine is to clean up
-                error = exc
+        is_over = False
+        try:
+            while True:
+                try:
+                    waiter = self.do(coroutine.send, None) if error is None else self.do(coroutine.throw, error)
+                except StopIteration as stop:
+                    is_over = True
+                    return stop.value
+                error = None
+                try:
+                    if not self.wait(waiter, until):
+                        error = TimeoutError("not done in time")
+                except BaseException as exc:  # the coroutine is to clean up
+                    error = exc
+        finally:
+            if not is_over:  # an interrupt may have come before it was told of anything
+                self.do(coroutine.close)
 
     # --- the parts of waiting ------------------------------------------------------------------------------------
 
