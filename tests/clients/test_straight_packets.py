@@ -30,6 +30,7 @@ from tieline.errors import (
     StreamReset,
 )
 from tieline.protocol import StreamProtocol
+from tieline.runtimes.blocking.lone_packets import PacketHost
 from tieline.runtimes.blocking.transport import SocketTransport
 from tieline.serializers import StringLineSerializer
 
@@ -524,6 +525,20 @@ def test_a_receive_of_what_is_no_packet_may_be_interrupted_at_every_line(came: b
             with beside(client.abort) as aborting:
                 aborting.result(30)
     assert place > 20
+
+
+def test_a_wait_with_a_time_limit_that_is_interrupted_leaves_the_client_as_it_was(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise Stop
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PacketHost, "_watch", stop)
+        with pytest.raises(Stop):
+            scene.client.recv_packet(timeout=0)
+    scene.peer.sendall(b"more\n")
+    assert scene.client.recv_packet(timeout=30) == "more"
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # it was interrupted before that

@@ -236,10 +236,12 @@ class Pump(LoneCalls):
         try:
             while True:
                 try:
-                    waiter = self.do(coroutine.send, None) if error is None else self.do(coroutine.throw, error)
+                    waiter = self.do(coroutine.send, None) if error is None else self.do(_thrown, coroutine, error)
                 except StopIteration as stop:
                     is_over = True
                     return stop.value
+                if waiter is error and error is not None:
+                    raise error
                 error = None
                 try:
                     if not self.wait(waiter, until):
@@ -333,3 +335,16 @@ class Pump(LoneCalls):
                 self._is_led = False
                 self._waits_until = -inf
                 self._take()
+
+
+def _thrown(coroutine: Coroutine[Any, Any, Any], error: BaseException) -> Any:
+    """Throw *error* into a coroutine; return what it awaits next, or *error* where that comes out.
+
+    It has interrupted a wait then, and no move: the connection is as it was.
+    """
+    try:
+        return coroutine.throw(error)
+    except BaseException as exc:
+        if exc is not error:
+            raise
+        return error
