@@ -103,7 +103,7 @@ class Serving(ABC):
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing to shut down: it does not listen, and nothing of it is at work."""
+        """Whether nothing is left to shut down, since it does not listen and nothing of it is at work."""
         return self._listener is None and not self._at_work
 
     def get_addresses(self) -> tuple[Any, ...]:
