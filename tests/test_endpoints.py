@@ -319,14 +319,14 @@ BAD_DATAGRAMS: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: UDP("", 1), ValueError, "host must not be empty"),
     (lambda: UDP("h", 65536), ValueError, "from 0 to 65535"),
     (lambda: UDP("h", 1, max_size=-1), ValueError, "max_size must be 0 or more"),
-    (lambda: UDP("h", 1, reuse_port="no"), TypeError, "reuse_port must be a bool"),  # type: ignore[arg-type]  # that is it
-    (lambda: UDP("h", 1, allow_broadcast=1), TypeError, "allow_broadcast must be a bool"),  # type: ignore[arg-type]  # that is it
+    (lambda: UDP("h", 1, reuse_port="no"), TypeError, "reuse_port must be a bool"),  # type: ignore[arg-type]  # the mistake that is shown
+    (lambda: UDP("h", 1, allow_broadcast=1), TypeError, "allow_broadcast must be a bool"),  # type: ignore[arg-type]  # the mistake that is shown
     (lambda: UDP("h", 1, local_addr=("h", -1)), ValueError, "port of local_addr"),
     (lambda: UnixDatagram(""), ValueError, "path of a Unix socket must not be empty"),
     (lambda: UnixDatagram("a", ""), ValueError, "local_path of a Unix socket must not be empty"),
     (lambda: UnixDatagram("a" * 200), ValueError, "200 bytes long"),
     (lambda: UnixDatagram("a", mode=0o1000), ValueError, "mode must be from 0 to 511"),
-    (lambda: UnixDatagram(5), TypeError, "not int"),  # type: ignore[arg-type]  # that is it
+    (lambda: UnixDatagram(5), TypeError, "not int"),  # type: ignore[arg-type]  # the mistake that is shown
 ]
 
 
@@ -349,11 +349,11 @@ def test_who_needs_a_stream_says_so(url: str) -> None:
         with pytest.raises(TypeError, match=text):
             use(parse(url))
     with pytest.raises(TypeError, match=r"an endpoint or a URL is needed, not int$"):
-        connection_endpoint(5)  # type: ignore[arg-type]  # that is it
+        connection_endpoint(5)  # type: ignore[arg-type]  # the mistake that is shown
     with pytest.raises(TypeError, match="not tuple: write tcp://host:port"):
-        connection_endpoint(("host", 80))  # type: ignore[arg-type]  # that is it
+        connection_endpoint(("host", 80))  # type: ignore[arg-type]  # the mistake that is shown
     with pytest.raises(TypeError, match=r"Path: write unix:path, or UnixStream\(path\)$"):
-        connection_endpoint(Path("socket"))  # type: ignore[arg-type]  # that is it
+        connection_endpoint(Path("socket"))  # type: ignore[arg-type]  # the mistake that is shown
 
 
 def test_endpoints_of_datagrams_are_values() -> None:

@@ -142,7 +142,7 @@ def test_the_lists_of_the_test_kit_agree_and_its_names_say_what_they_are() -> No
         assert doc, f"{name} has no docstring of its own"
         assert not doc.startswith(f"{name}("), f"{name} has the docstring that dataclass made up"
     with pytest.raises(AttributeError, match="no attribute 'memory_pear'"):
-        _ = tieline.testing.memory_pear  # type: ignore[attr-defined]  # that is it
+        _ = tieline.testing.memory_pear  # type: ignore[attr-defined]  # the mistake that is shown
 
 
 @pytest.mark.parametrize("name", [face.__name__ for face in LAZY])
@@ -154,7 +154,7 @@ def test_type_checkers_see_what_is_not_there(name: str) -> None:
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'conect'"):
-        _ = tieline.conect  # type: ignore[attr-defined]  # that is it
+        _ = tieline.conect  # type: ignore[attr-defined]  # the mistake that is shown
     assert not hasattr(tieline, "__wrapped__")
 
 

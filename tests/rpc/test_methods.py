@@ -309,7 +309,7 @@ def test_a_service_is_an_object_with_methods() -> None:
     with pytest.raises(TypeError, match=r"^add\(\) takes an object with methods: did you mean method\(len\)\?$"):
         Methods().add(len)
     with pytest.raises(TypeError, match=r"^prefix must be a str, not builtin_function_or_method$"):
-        Methods().add("length", len)  # type: ignore[arg-type]  # that is it
+        Methods().add("length", len)  # type: ignore[arg-type]  # the mistake that is shown
 
 
 # --- what a peer can reach -------------------------------------------------------------------------------------------

@@ -304,7 +304,7 @@ async def test_a_factory_that_fails_leaves_no_socket(runtime: Any) -> None:
 async def test_a_nursery_is_for_trio_and_needed_there(runtime: Any) -> None:
     if runtime.name == "blocking":
         with pytest.raises(TypeError, match="nursery"):
-            tieline.blocking.create_datagram_endpoint(Story, LOCAL, nursery=None)  # type: ignore[call-arg]  # that is it
+            tieline.blocking.create_datagram_endpoint(Story, LOCAL, nursery=None)  # type: ignore[call-arg]  # the mistake that is shown
         return
     wrong = None if aio.on_trio() else object()
     given = udp()

@@ -191,6 +191,6 @@ def test_an_error_gets_the_name_of_what_failed_and_stays_what_it_is(error: OSErr
     told = named(error, "cannot connect to tls://example.org:443")
     assert type(told) is type(error)
     assert (told.errno, told.__cause__, vars(told)) == (error.errno, error, vars(error))
-    assert told.reason == "a fact"  # type: ignore[attr-defined]  # the same
+    assert told.reason == "a fact"  # type: ignore[attr-defined]  # which was set above
     reason = error.strerror or error
     assert (told.strerror or str(told)) == f"cannot connect to tls://example.org:443: {reason}"

@@ -245,7 +245,7 @@ def test_nothing_is_added_to_a_batch_that_was_sent() -> None:
 def test_arguments_that_are_given_one_by_one_are_no_on_done() -> None:
     batch, _ = new_batch()
     with pytest.raises(TypeError, match=r"^on_done must be callable, not int: all arguments .* are one list or dict$"):
-        batch.add_request("add", 1, 2)  # type: ignore[arg-type]  # that is it
+        batch.add_request("add", 1, 2)  # type: ignore[arg-type]  # the mistake that is shown
     assert not len(batch)
 
 
