@@ -90,13 +90,16 @@ ANY_CORES = Cores(None, None)
 
 
 class Program:
-    """A child process that answers questions, one line of JSON each. A context manager that ends it."""
+    """A child process that answers questions, one line of JSON each. A context manager that ends it.
 
-    def __init__(self, module: str, *arguments: str, core: int | None = None) -> None:
+    It is run by the interpreter *python*, which has to have what the module imports.
+    """
+
+    def __init__(self, module: str, *arguments: str, core: int | None = None, python: str = sys.executable) -> None:
         self.name = module.rpartition(".")[2]
         self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the program
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [python, "-m", module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
@@ -161,23 +164,30 @@ class Pair:
         address: Where it listens.
     """
 
-    def __init__(self, case: Case, stack: ExitStack, folder: str, cores: Cores, *options: str) -> None:
+    def __init__(
+        self, case: Case, stack: ExitStack, folder: str, cores: Cores, *options: str, python: str = sys.executable
+    ) -> None:
         self.case = case
+        self._python = python
         self._client_core = cores.client
         self._stack = stack
         self._options = (*case.options, "--folder", folder)
         self._clients: dict[str, Program] = {}
         module = f"benchmarks.peers.{case.module}"
-        self.server = stack.enter_context(Program(module, "server", *self._options, *options, core=cores.server))
+        self.server = stack.enter_context(
+            Program(module, "server", *self._options, *options, core=cores.server, python=python)
+        )
         self.address = ""
 
     @classmethod
     @contextmanager
-    def start(cls, case: Case, workload: str, *options: str, cores: Cores = ANY_CORES) -> Iterator[Pair]:
+    def start(
+        cls, case: Case, workload: str, *options: str, cores: Cores = ANY_CORES, python: str = sys.executable
+    ) -> Iterator[Pair]:
         """Start a server, and a client that is fit for the workload; *options* are for both."""
         with ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
-            pair = cls(case, stack, folder, cores, *options)
+            pair = cls(case, stack, folder, cores, *options, python=python)
             pair.client(workload, *options)  # the two start at the same time
             pair.address = pair.server.hear()["address"]
             yield pair
@@ -186,7 +196,8 @@ class Pair:
         """Return the client that plays the workload; the first time it is started, with *options*."""
         module = "load" if workload in WORKLOADS and WORKLOADS[workload].preformatted else self.case.module
         if module not in self._clients:
-            program = Program(f"benchmarks.peers.{module}", "client", *self._options, *options, core=self._client_core)
+            name = f"benchmarks.peers.{module}"
+            program = Program(name, "client", *self._options, *options, core=self._client_core, python=self._python)
             self._clients[module] = self._stack.enter_context(program)
         return self._clients[module]
 

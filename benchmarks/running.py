@@ -7,6 +7,7 @@ workload begins. The smoke form starts each peer once, does little, and times no
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -18,7 +19,7 @@ from benchmarks.results import Key, Results
 from benchmarks.scaling import FORMS, measure_scaling
 from benchmarks.workloads import WORKLOADS
 
-__all__ = ["SMOKE_CASES", "Plan", "Step", "run", "smoke", "steps"]
+__all__ = ["SMOKE_CASES", "Plan", "Step", "run", "smoke", "steps", "take"]
 
 # The smoke form: so many operations of each workload. One form of each peer is enough there.
 SMOKE_OPERATIONS: Final = {
@@ -48,6 +49,7 @@ class Plan:
         seconds: How long each measurement is.
         connections: How many idle connections are weighed.
         apart: Server and client have a core each, where they would share one.
+        python: The interpreter of the peers; not of memory, scaling and W8, which are measured with this one.
     """
 
     cases: Sequence[Case]
@@ -56,6 +58,7 @@ class Plan:
     seconds: float = 0.5
     connections: int = 1000
     apart: bool = False
+    python: str = sys.executable
 
 
 class Step(NamedTuple):
@@ -87,10 +90,15 @@ def run(plan: Plan, results: Results, *, tell: Callable[[Step], object]) -> None
     with bytecode():
         for step in steps(plan):
             tell(step)
-            try:
-                _take(step, plan, results)
-            except ProgramFailed as exc:
-                results.failures.append(f"{step.workload} of {step.peer}: {exc}")
+            take(step, plan, results)
+
+
+def take(step: Step, plan: Plan, results: Results) -> None:
+    """Measure one step, or note in the results that it failed."""
+    try:
+        _take(step, plan, results)
+    except ProgramFailed as exc:
+        results.failures.append(f"{step.workload} of {step.peer}: {exc}")
 
 
 def _take(step: Step, plan: Plan, results: Results) -> None:
@@ -102,7 +110,8 @@ def _take(step: Step, plan: Plan, results: Results) -> None:
     elif workload == "memory":
         results.add_memory(peer, number, measure_memory(CASES[peer], plan.connections))
     else:
-        with Pair.start(CASES[peer], workload, cores=Cores.choose(workload, number, apart=plan.apart)) as pair:
+        cores = Cores.choose(workload, number, apart=plan.apart)
+        with Pair.start(CASES[peer], workload, cores=cores, python=plan.python) as pair:
             results.add_figure(workload, peer, number, measure(pair, workload, plan.seconds))
 
 

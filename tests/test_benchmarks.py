@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import tieline
-from benchmarks import bytecodes, framing, iofree, proxies
+from benchmarks import bytecodes, framing, interpreters, iofree, proxies
 from benchmarks.__main__ import ALL, main
 from benchmarks.cases import CASES
 from benchmarks.gates import GATES, Gate
@@ -99,6 +99,36 @@ def test_the_smoke_form_of_proxies_measures_all_that_is_installed(capsys: pytest
         return
     assert all(name in shown for name in {*proxies.CONNECTS, *proxies.MESSAGES})
     assert all(text in shown for text in ("Connections", "Messages, one at a time", "through the proxy"))
+
+
+def test_interpreters_are_compared_by_the_gates(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is asked for what it is; here one is asked twice, for a single round of batches."""
+    short = ["--workloads", "W4", "--rounds", "1", "--seconds", "0"]
+    assert interpreters.main([sys.executable, sys.executable, *short]) == 0
+    shown = capsys.readouterr().out
+    version = sys.version.partition(" ")[0]
+    for text in ("tieline / aiorpcx", ">= 15x", "CPU of tieline, us a request"):
+        assert text in shown
+    header = next(line for line in shown.splitlines() if "must" in line)
+    assert header.count(version) == 2
+
+
+def test_an_interpreter_without_what_is_measured_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert interpreters.main([str(tmp_path / "python")]) == 2
+    assert "an interpreter that has what `make bench` installs is needed" in capsys.readouterr().out
+
+
+def test_what_is_measured_with_each_interpreter_is_what_the_gates_compare() -> None:
+    """And only what all of them have installed."""
+    every = [interpreters.Interpreter("python", version, "", [*CASES]) for version in ("3.12.1", "3.13.0")]
+    found = {(step.workload, step.peer) for step in interpreters.plan_of(every, ["W1", "W5-ping"], 1, 0.1)}
+    compared = [key for gate in interpreters.gates() for key in interpreters.keys_of(gate)]
+    assert found == {(key.workload, key.peer) for key in compared if key.workload in {"W1", "W5-ping"}}
+    assert {("W1", "tieline"), ("W1", "uvloop"), ("W5-ping", "easynetwork-trio")} <= found
+    assert all(workload in {"W1", "W5-ping"} for workload, _ in found)
+    lacking = replace(every[0], peers=[name for name in CASES if name != "uvloop"])
+    left = {(step.workload, step.peer) for step in interpreters.plan_of([lacking, every[1]], ["W1", "W5-ping"], 1, 0.1)}
+    assert left == found - {("W1", "uvloop")}
 
 
 def test_figures_of_proxies_are_medians_and_ratios_of_rounds() -> None:
