@@ -108,9 +108,10 @@ async def dial(
     finally:
         failures.clear()  # their frames know it: else only the garbage collector would find them
     try:
-        if isinstance(connected[0], SelectorStream):
-            await asyncio.sleep(0)  # so that one who connects again and again lets others run, and can be cancelled
-        if current_host().acceptors:
+        host = current_host()
+        if isinstance(connected[0], SelectorStream) and host.has_to_turn():
+            await asyncio.sleep(0)
+        if host.acceptors:
             # As the loops' own transports do: a server on the same loop has accepted by then.
             await asyncio.sleep(0)
     except BaseException:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncioHost", "BufferedLink", "PlainLink", "RequestFuture", "current_host"]
 
 RECEIVE_BUFFER = 256 * 1024
+MOST_AT_ONCE = 16  # connections that are dialled within one turn of a loop
 # The size of libuv's buffer.
 FULL_READ = 64 * 1024
 
@@ -199,6 +200,7 @@ class AsyncioHost:
         self.far_timers = FarTimers(partial(_call_at, loop), self.now)
         self.call_at: Callable[[float, Callable[[], object]], Timer] = self.far_timers.call_at
         self.acceptors: set[int] = set()
+        self._dialled = 0  # connections that were dialled without a turn of the loop behind them
         self._loop = loop
         self._get_loop = ref(loop)  # a function in C
         reads_into_buffer = isinstance(loop, asyncio.SelectorEventLoop)
@@ -272,6 +274,15 @@ class AsyncioHost:
             return asyncio.current_task()
         except RuntimeError:  # no loop runs in this thread
             return None
+
+    def has_to_turn(self) -> bool:
+        """Return whether a connection that was dialled at once has to wait for a turn of the loop nevertheless.
+
+        One of a few has to: so one who connects again and again lets others run, and can be cancelled. With a server on
+        the same loop each has to, which has not accepted it yet.
+        """
+        self._dialled = (self._dialled + 1) % MOST_AT_ONCE
+        return not self._dialled or bool(self.acceptors)
 
     def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
         """Return a link for a transport of this loop."""
