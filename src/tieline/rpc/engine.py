@@ -198,10 +198,10 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
 
     @abstractmethod
     def handle_events(self, events: Sequence[Any], until: float, /) -> int:
-        """Handle what one turn caused; see `tieline.runtimes.sink.Sink`."""
+        """Handle what one turn caused; see `tieline.runtimes.ports.Sink`."""
 
     def handle_one(self, event: Any, /) -> bytes | None:
-        """Handle what a read alone caused, by a short way if there is one; see `tieline.runtimes.sink.Sink`."""
+        """Handle what a read alone caused, by a short way if there is one; see `tieline.runtimes.ports.Sink`."""
         self.handle_events((event,), inf)
         return None
 

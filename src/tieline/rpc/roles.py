@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from tieline.runtimes.machine import Machine
+from tieline.runtimes.ports import Machine
 
 if TYPE_CHECKING:
     import logging

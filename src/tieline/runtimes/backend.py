@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.host import Host
     from tieline.runtimes.link import Link
-    from tieline.runtimes.machine import Machine
-    from tieline.runtimes.sink import Sink
+    from tieline.runtimes.ports import Machine, Sink
     from tieline.runtimes.stream_shapes import StreamCallback, Streams
     from tieline.runtimes.tls.records import Context
     from tieline.runtimes.websocket.layer import WebSocketLayer

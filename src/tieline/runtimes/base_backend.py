@@ -10,8 +10,7 @@ if TYPE_CHECKING:
 
     from tieline.runtimes.host import Host
     from tieline.runtimes.link import Link
-    from tieline.runtimes.machine import Machine
-    from tieline.runtimes.sink import Sink
+    from tieline.runtimes.ports import Machine, Sink
     from tieline.runtimes.tls.records import Context
 
 __all__ = ["Backend", "MachineT"]

@@ -10,7 +10,7 @@ from tieline.runtimes.link import Link
 
 if TYPE_CHECKING:
     from tieline.runtimes.host import Host
-    from tieline.runtimes.sink import Sink
+    from tieline.runtimes.ports import Sink
 
 __all__ = ["MOST", "BoundedLink"]
 

@@ -17,7 +17,7 @@ from tieline.runtimes.memory import READ_SIZE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tieline.runtimes.transport import Transport
+    from tieline.runtimes.ports import Transport
 
 __all__ = ["MOST_BEHIND", "Peer", "has_hung_up", "has_unread", "peer_of", "rest_of"]
 

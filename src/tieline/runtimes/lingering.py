@@ -19,7 +19,7 @@ from tieline.runtimes.hangups import has_unread
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tieline.runtimes.transport import Transport
+    from tieline.runtimes.ports import Transport
 
 __all__ = ["Lingering"]
 

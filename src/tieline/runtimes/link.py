@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar  # type checkers know it, and it is not asked for at run time
 
     from tieline.runtimes.host import Host, Timer
-    from tieline.runtimes.machine import Machine
-    from tieline.runtimes.sink import Sink
-    from tieline.runtimes.transport import Transport
+    from tieline.runtimes.ports import Machine, Sink, Transport
 
     MachineT = TypeVar("MachineT", bound=Machine, default=Any)
 else:

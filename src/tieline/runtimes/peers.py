@@ -11,7 +11,7 @@ from tieline.errors import UnsupportedOperation
 
 if TYPE_CHECKING:
     from tieline.endpoints.socket_addresses import UnixCredentials
-    from tieline.runtimes.transport import Transport
+    from tieline.runtimes.ports import Transport
 
 __all__ = ["is_local", "peer_credentials", "peer_group"]
 

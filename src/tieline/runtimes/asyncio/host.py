@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tieline.runtimes.backend import MachineT
     from tieline.runtimes.host import Timer
-    from tieline.runtimes.sink import Sink
+    from tieline.runtimes.ports import Sink
     from tieline.wire.packets import PacketConnection
 
 __all__ = ["AsyncioHost", "BufferedLink", "PlainLink", "RequestFuture", "current_host"]

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tieline.runtimes.link import Link
+    from tieline.runtimes.ports import Transport
     from tieline.runtimes.tls.records import Context
-    from tieline.runtimes.transport import Transport
 
 __all__ = ["secured", "server_layer", "start_tls", "upgraded"]
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.base_backend import MachineT
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.runtimes.link import Link
-    from tieline.runtimes.sink import Sink
+    from tieline.runtimes.ports import Sink
     from tieline.runtimes.tls.records import Context
 
 __all__ = ["BlockingBackend"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar  # type checkers know it, and it is not asked for at run time
 
     from tieline.runtimes.blocking.waiters import Waiter
-    from tieline.runtimes.machine import Machine
+    from tieline.runtimes.ports import Machine
     from tieline.wire.jsonrpc.lone import LoneConnection
     from tieline.wire.limits import Default
 

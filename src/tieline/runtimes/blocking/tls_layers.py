@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.runtimes.link import Link
+    from tieline.runtimes.ports import Transport
     from tieline.runtimes.tls.records import Context
-    from tieline.runtimes.transport import Transport
 
 __all__ = ["new_layer", "start_tls"]
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.backend import Listener, MachineT
     from tieline.runtimes.connected_datagrams import ConnectedDatagrams
     from tieline.runtimes.datagram_sockets import Asked
-    from tieline.runtimes.sink import Sink
+    from tieline.runtimes.ports import Sink
     from tieline.runtimes.stdio import StdioListener
     from tieline.runtimes.stream_shapes import StreamCallback
     from tieline.runtimes.tls.records import Context

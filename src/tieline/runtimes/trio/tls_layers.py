@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tieline.runtimes.link import Link
+    from tieline.runtimes.ports import Transport
     from tieline.runtimes.tls.records import Context
-    from tieline.runtimes.transport import Transport
     from tieline.runtimes.trio.host import TrioHost
 
 __all__ = ["secured", "server_layer", "start_tls", "upgraded"]

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What a link needs of the machine that it drives: the lower side of `tieline.runtimes.link`.
+"""What a link stands between: the machine that it drives, the transport that it writes to, the sink that it reports to.
 
-Events are whatever the machine and the sink agree on. A link knows two things about them: a tuple is the end of a call
-of ours, behind which more is likely to be asked; and they are told apart by identity.
+The fourth, time and turns, is in `tieline.runtimes.host`. Events are whatever the machine and the sink agree on. A link
+knows two things about them: a tuple is the end of a call of ours, behind which more is likely to be asked; and they are
+told apart by identity.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tieline.wire.states import State
     from tieline.wire.timers import Timers
 
-__all__ = ["Machine"]
+__all__ = ["Machine", "Sink", "Transport"]
 
 
 class Machine(Protocol):
@@ -175,3 +176,65 @@ class Machine(Protocol):
     def connection_lost(self, error: BaseException | None, undelivered: Sequence[Any]) -> Sequence[Any]:
         """The transport is gone; return the last events, behind those of *undelivered* that still matter."""
         ...
+
+
+class Sink(Protocol):
+    """What a link reports to. Plain functions that must not fail and must not wait."""
+
+    def link_made(self, link: Any, /) -> None:
+        """The transport is there."""
+
+    def never_made(self) -> None:
+        """The transport will not come. Called instead of all else."""
+
+    def handle_events(self, events: Sequence[Any], until: float, /) -> int:
+        """Handle what one turn caused, in order, and return how many events that were.
+
+        Once the host's clock is past *until* the others are left to the next turn. At least one is handled.
+        """
+        ...
+
+    def handle_one(self, event: Any, /) -> bytes | None:
+        """Handle the event that `receive_one` gave. Return its answer if that is to be written now, past the machine.
+
+        None or empty when there is no answer yet, or it is queued.
+        """
+        ...
+
+    def room_made(self) -> None:
+        """The transport has room again, or never will."""
+
+    def end_begun(self) -> None:
+        """The connection ends as soon as what is being handled is done. May be called again."""
+
+    def results_unsent(self, unsent: Sequence[tuple[Any, Exception]], /) -> None:
+        """Results that had been accepted could not be encoded, for these reasons; the peer was told."""
+
+    def link_lost(self, error: BaseException | None, /) -> None:
+        """The transport is gone. Called once, after the last events."""
+
+
+class Transport(Protocol):
+    """The part of asyncio's transport contract that a link uses."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+    def write_eof(self) -> object: ...
+
+    def can_write_eof(self) -> bool: ...
+
+    def pause_reading(self) -> object: ...
+
+    def resume_reading(self) -> object: ...
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> object: ...
+
+    def get_write_buffer_size(self) -> int: ...
+
+    def get_extra_info(self, name: str, default: object = None) -> object: ...
+
+    def is_closing(self) -> bool: ...
+
+    def close(self) -> object: ...
+
+    def abort(self) -> object: ...
