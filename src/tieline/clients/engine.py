@@ -20,7 +20,7 @@ from tieline.wire.packets import PacketEvent
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from tieline.runtimes.base_backend import Backend
+    from tieline.runtimes.backend import Backend
     from tieline.runtimes.host import Waiter
     from tieline.runtimes.link import Link
     from tieline.wire.packets import PacketConnection

@@ -10,7 +10,7 @@ from tieline.runtimes.bounded_links import MOST
 from tieline.wire.held_packets import HeldPackets
 
 if TYPE_CHECKING:
-    from tieline.runtimes.base_backend import Backend
+    from tieline.runtimes.backend import Backend
     from tieline.wire.packets import PacketConnection
 
 __all__ = ["HeldEngine", "LaxEngine", "engine_for"]

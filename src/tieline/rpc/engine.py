@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tieline.rpc.roles import Owner, SessionMachine, Told
     from tieline.runtimes.admission import Admission, Visit
-    from tieline.runtimes.base_backend import Backend
+    from tieline.runtimes.backend import Backend
     from tieline.runtimes.hooks import Teller
     from tieline.runtimes.host import Event, Host, Timer, Waiter
     from tieline.runtimes.link import Link

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tieline.rpc.methods import Method, Methods
     from tieline.rpc.outcomes import FailureLog
-    from tieline.runtimes.base_backend import Backend
+    from tieline.runtimes.backend import Backend
     from tieline.runtimes.host import Host
     from tieline.wire.governance import Meter
     from tieline.wire.jsonrpc.events import Event

@@ -17,7 +17,7 @@ from tieline.wire.addresses import named
 if TYPE_CHECKING:
     from tieline.endpoints.secured import TLSChoice
     from tieline.endpoints.tls import TLS
-    from tieline.runtimes.base_backend import Backend
+    from tieline.runtimes.backend import Backend
     from tieline.runtimes.host import Host
     from tieline.runtimes.link import Link
     from tieline.runtimes.tls.records import Context

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The asynchronous port above the hosts: what sessions and servers need to dial and to listen."""
+"""The ports above the hosts: what an engine needs, blocking code included, and what it takes to dial and to listen."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tieline.wire.proxies.dialogue import Dialogue
     from tieline.wire.websocket.stream import WebSocketStream
 
-__all__ = ["AsyncBackend", "Listener", "MachineT", "Scope"]
+__all__ = ["AsyncBackend", "Backend", "Listener", "MachineT", "Scope"]
 
 MachineT = TypeVar("MachineT", bound="Machine")
 
@@ -85,7 +85,49 @@ class Listener(Protocol):
         """Wait until the listening sockets are closed. Does not wait for connections."""
 
 
-class AsyncBackend(TaskBackend, Protocol):
+class Backend(Protocol):
+    """What the engine of a connection needs of its runtime, blocking code included."""
+
+    def host(self) -> Host:
+        """Return the host of the connection."""
+        ...
+
+    def new_link(self, machine: MachineT, sink: Sink, host: Any) -> Link[MachineT]:
+        """Return a link for a transport of this runtime; *host* is one that `host` has returned."""
+        ...
+
+    def start_tls(
+        self,
+        link: Link[Any],
+        context: Context,
+        *,
+        server_side: bool,
+        server_hostname: str | None,
+        handshake_timeout: float | None,
+        shutdown_timeout: float,
+        on_handshake: Callable[[BaseException | None], object],
+    ) -> None:
+        """Put TLS between *link* and its open transport, at once.
+
+        What the link had to say is written before, in plain text; what it says from now on waits for the handshake.
+        When that fails, the connection is lost.
+
+        Args:
+            link: The link. Nothing must have come that it has not handled: it came in plain text.
+            context: An ``ssl.SSLContext``.
+            server_side: Whether this side answers the handshake.
+            server_hostname: The name that the server's certificate must be made out to; None = it is not matched.
+            handshake_timeout: Seconds for the handshake; None = as long as it takes.
+            shutdown_timeout: Seconds for the peer's part in closing TLS.
+            on_handshake: Called once, with None when the handshake is done, or with the reason why there is none.
+
+        Raises:
+            ValueError: The context wants a name to match.
+            OSError: The context is made for the other side.
+        """
+
+
+class AsyncBackend(Backend, TaskBackend, Protocol):
     """One asynchronous runtime."""
 
     def host(self, nursery: object = None) -> Host:
@@ -110,10 +152,6 @@ class AsyncBackend(TaskBackend, Protocol):
         Raises:
             ValueError: It is anything else.
         """
-
-    def new_link(self, machine: MachineT, sink: Sink, host: Any) -> Link[MachineT]:
-        """Return a link for a transport of the running loop; *host* is one that `host` has returned."""
-        ...
 
     def new_websocket_layer(self, upper: Any, filter_: WebSocketStream, **settings: Any) -> WebSocketLayer:
         """Return a layer for a transport of the running loop: *filter_* between that and the protocol *upper*.
@@ -231,36 +269,6 @@ class AsyncBackend(TaskBackend, Protocol):
 
     def call_from_anywhere(self, host: Any, fn: Callable[[], object]) -> None:
         """Call *fn* soon in the loop of *host*, not at all when that is over. For any thread."""
-
-    def start_tls(
-        self,
-        link: Link[Any],
-        context: Context,
-        *,
-        server_side: bool,
-        server_hostname: str | None,
-        handshake_timeout: float | None,
-        shutdown_timeout: float,
-        on_handshake: Callable[[BaseException | None], object],
-    ) -> None:
-        """Put TLS between *link* and its open transport, at once.
-
-        What the link had to say is written before, in plain text; what it says from now on waits for the handshake.
-        When that fails, the connection is lost.
-
-        Args:
-            link: The link. Nothing must have come that it has not handled: it came in plain text.
-            context: An ``ssl.SSLContext``.
-            server_side: Whether this side answers the handshake.
-            server_hostname: The name that the server's certificate must be made out to; None = it is not matched.
-            handshake_timeout: Seconds for the handshake; None = as long as it takes.
-            shutdown_timeout: Seconds for the peer's part in closing TLS.
-            on_handshake: Called once, with None when the handshake is done, or with the reason why there is none.
-
-        Raises:
-            ValueError: The context wants a name to match.
-            OSError: The context is made for the other side.
-        """
 
     async def upgrade(self, transport: Any, protocol: Any, **settings: Any) -> Any:
         """Put TLS between *transport*, which is open, and its *protocol*; return the new transport.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from tieline.runtimes.admission import Admission, Visit
-    from tieline.runtimes.base_backend import Backend
+    from tieline.runtimes.backend import Backend
     from tieline.runtimes.hooks import Hooks, Teller
     from tieline.runtimes.host import Handle, Waiter
     from tieline.servers.failures import ServerLog

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Blocking code as a backend: see `tieline.runtimes.base_backend.Backend`. One for each connection, as its host is."""
+"""Blocking code as a backend: see `tieline.runtimes.backend.Backend`. One for each connection, as its host is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tieline.runtimes.blocking.lone_calls import BlockingLink
 
 if TYPE_CHECKING:
-    from tieline.runtimes.base_backend import MachineT
+    from tieline.runtimes.backend import MachineT
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.runtimes.link import Link
     from tieline.runtimes.ports import Sink
