@@ -245,7 +245,7 @@ def _blocking_name(monkeypatch: pytest.MonkeyPatch, host: str, *addresses: tuple
         tails: dict[int, tuple[int, ...]] = {V4: (), V6: (0, 0)}
         return [(family, socket.SOCK_DGRAM, 17, "", (ip, port, *tails[family])) for family, ip, port in addresses]
 
-    monkeypatch.setattr("tieline.runtimes.blocking.resolving.socket.getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("tieline.runtimes.blocking.sockets.socket.getaddrinfo", getaddrinfo)
 
 
 @pytest.mark.row("D2")

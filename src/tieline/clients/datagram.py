@@ -12,7 +12,7 @@ from tieline.clients.client import Client, until
 from tieline.clients.datagram_batches import taken, tell_first
 from tieline.errors import SendTimeout
 from tieline.runtimes.blocking.connected_datagrams import connect_datagrams
-from tieline.runtimes.datagram_sockets import at_once
+from tieline.runtimes.blocking.sockets import at_once
 from tieline.wire.datagram_packets import DatagramPackets
 
 if TYPE_CHECKING:

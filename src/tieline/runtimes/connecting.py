@@ -81,7 +81,7 @@ class Connector:
 
     Attributes:
         sleep: Lets so many seconds pass.
-        resolve: Looks up a host and a port; see ``resolving.py`` of the runtime.
+        resolve: Looks up a host and a port; see `resolve_by`.
         attempt: Returns a socket connected to an address, bound to one of others; its OSError names the address.
         race: Returns the first socket that is connected to one of several addresses, tried one behind the other with
             a delay in seconds; None when all have failed, which it adds to the failures.

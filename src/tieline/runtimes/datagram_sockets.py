@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tieline.endpoints.checks import check_host, check_integer, hosts_in_url
 from tieline.endpoints.datagrams import UDP, UnixDatagram
@@ -24,13 +24,12 @@ from tieline.runtimes.tcp_sockets import any_addresses, listening_sockets
 from tieline.wire.addresses import Address, attempt_error, combined_error, named
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
     from tieline.endpoints.proxies import Route
 
-__all__ = ["Asked", "asked", "at_once", "bound", "opened"]
+__all__ = ["Asked", "asked", "bound", "opened"]
 
-ResultT = TypeVar("ResultT")
 
 _UNIX: Final[int] = getattr(socket, "AF_UNIX", -1)
 _MAX_UDP: Final = 65535
@@ -382,13 +381,3 @@ def _opened_unix(wanted: Asked) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def at_once(coroutine: Coroutine[Any, Any, ResultT]) -> ResultT:
-    """Run a coroutine that waits in no other way than by blocking, and return its result."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        result: ResultT = done.value
-        return result
-    raise AssertionError("it awaits something")

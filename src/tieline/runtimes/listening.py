@@ -133,7 +133,7 @@ async def bind(
     Args:
         endpoint: Where to listen.
         sock: A bound stream socket instead; ours from the call on, also when the call fails.
-        resolve: Looks up a host and a port; see ``resolving.py`` of the runtime.
+        resolve: Looks up a host and a port; see `resolve_by`.
         sleep: Lets so many seconds pass.
         now: Tells the time in seconds.
 

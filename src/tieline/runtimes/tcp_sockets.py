@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""TCP sockets as every runtime wants them: their options, numeric addresses, and several listening on one port.
+"""TCP sockets as every runtime wants them: their options, their addresses, and several listening on one port.
 
-Only calls that never wait are made here. Waiting for a connection and asking a resolver is each runtime's own part.
+Only calls that never wait are made here. Waiting for a connection, and for a resolver, is each runtime's own part.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tieline.errors import UnsupportedOperation
-from tieline.wire.addresses import Address, attempt_error, combined_error
+from tieline.wire.addresses import Address, attempt_error, combined_error, named
 from tieline.wire.values import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from tieline.endpoints.datagrams import UDP
     from tieline.endpoints.tcp import TCP
@@ -38,7 +38,7 @@ __all__ = [
     "listening_socket",
     "listening_sockets",
     "numeric_address",
-    "resolved_addresses",
+    "resolve_by",
     "set_options",
     "take_given",
     "was_reset",
@@ -190,7 +190,37 @@ def any_addresses(port: int, *, family: int, proto: int) -> list[Address]:
     return [address for address in found if family in {0, address.family}]
 
 
-def resolved_addresses(infos: Iterable[tuple[int, int, int, str, tuple[object, ...]]]) -> list[Address]:
+async def resolve_by(
+    getaddrinfo: Callable[..., Awaitable[Iterable[tuple[int, int, int, str, tuple[Any, ...]]]]],
+    host: str,
+    port: int,
+    *,
+    family: int = 0,
+    proto: int = 0,
+    flags: int = 0,
+    kind: int = socket.SOCK_STREAM,
+) -> list[Address]:
+    """Return the addresses of *host* for sockets of that *kind*, in the order of *getaddrinfo*.
+
+    A numeric host needs none. Cancelling abandons the look-up: its thread may go on for a while, its answer goes
+    nowhere.
+
+    Raises:
+        OSError: It cannot be looked up. A socket.gaierror: the host has no address.
+    """
+    numeric = numeric_address(host, port, family=family, proto=proto)
+    if numeric is not None:
+        return [numeric]
+    # uvloop encodes names as they are, stock asyncio as IDNA, trio by another edition of that: settle it here.
+    name = host if host.isascii() else host.encode("idna").decode("ascii")
+    try:
+        infos = await getaddrinfo(name, port, family=family, type=kind, proto=proto, flags=flags)
+    except OSError as exc:  # a socket.gaierror; or there is no descriptor to ask with
+        raise named(exc, f"cannot resolve host {host!r}") from exc
+    return _resolved_addresses(infos)
+
+
+def _resolved_addresses(infos: Iterable[tuple[int, int, int, str, tuple[object, ...]]]) -> list[Address]:
     """Return what a resolver's *infos* say, in their order, each address once."""
     found: dict[Address, None] = {}
     for family, _, proto, _, sockaddr in infos:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.ancillary_streams import receive_beside, send_beside
-from tieline.runtimes.asyncio.readiness import wait_ready
+from tieline.runtimes.asyncio.sockets import wait_ready
 
 if TYPE_CHECKING:
     from tieline.runtimes.ancillary import SocketAncillary

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tieline.runtimes.asyncio.datagrams import started
 from tieline.runtimes.asyncio.dialling import connected
-from tieline.runtimes.asyncio.resolving import resolve
+from tieline.runtimes.asyncio.sockets import resolve
 from tieline.runtimes.asyncio.tunnels import talk
 from tieline.runtimes.datagram_proxies import Association, Watch, associate
 

@@ -180,7 +180,7 @@ class AsyncioBackend(AsyncioTasks):
 
     async def bind_datagrams(self, endpoint: UDP) -> list[socket.socket]:
         from tieline.runtimes import datagram_sockets  # lazily, as above
-        from tieline.runtimes.asyncio.resolving import resolve
+        from tieline.runtimes.asyncio.sockets import resolve
 
         return await datagram_sockets.bound(endpoint, resolve)
 
@@ -190,7 +190,7 @@ class AsyncioBackend(AsyncioTasks):
         return await connect_datagrams(asked, proxy)
 
     async def wait_socket(self, sock: socket.socket, *, writing: bool) -> None:
-        from tieline.runtimes.asyncio.readiness import wait_ready  # lazily: for ancillary data alone
+        from tieline.runtimes.asyncio.sockets import wait_ready  # lazily: for ancillary data alone
 
         await wait_ready(sock.fileno(), writing)
 

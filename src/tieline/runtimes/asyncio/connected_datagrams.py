@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes import datagram_sockets
-from tieline.runtimes.asyncio.resolving import resolve
+from tieline.runtimes.asyncio.sockets import resolve
 from tieline.runtimes.connected_datagrams import ConnectedDatagrams
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes import datagram_sockets
-from tieline.runtimes.asyncio.resolving import resolve
+from tieline.runtimes.asyncio.sockets import resolve
 from tieline.runtimes.datagram_transport import SocketDatagrams
 
 if TYPE_CHECKING:

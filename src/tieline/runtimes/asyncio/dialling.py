@@ -19,8 +19,7 @@ from tieline.runtimes import tcp_sockets
 from tieline.runtimes.asyncio.base_classes import made
 from tieline.runtimes.asyncio.host import current_host
 from tieline.runtimes.asyncio.introductions import Introduction
-from tieline.runtimes.asyncio.readiness import CAN_WAIT, wait_ready
-from tieline.runtimes.asyncio.resolving import resolve
+from tieline.runtimes.asyncio.sockets import CAN_WAIT, resolve, wait_ready
 from tieline.runtimes.asyncio.streams import SelectorStream, started
 from tieline.runtimes.asyncio.time_limits import TimeLimitOver, within
 from tieline.runtimes.connecting import Connector, prepare, securing, trying

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tieline.endpoints.command import Stdio
 from tieline.runtimes.asyncio.accepting import Acceptor, attach
 from tieline.runtimes.asyncio.base_classes import made
-from tieline.runtimes.asyncio.resolving import resolve
+from tieline.runtimes.asyncio.sockets import resolve
 from tieline.runtimes.listening import Listener, accepted_name, bind, endpoint_of
 from tieline.wire.limits import Limits
 

@@ -124,7 +124,7 @@ class AsyncioTasks:
 
     async def resolve(self, host: str, port: int) -> list[SocketAddress]:
         from tieline.endpoints.socket_addresses import socket_address  # lazily: few ask for addresses alone
-        from tieline.runtimes.asyncio.resolving import resolve
+        from tieline.runtimes.asyncio.sockets import resolve
 
         return [socket_address(address.sockaddr) for address in await resolve(host, port)]
 

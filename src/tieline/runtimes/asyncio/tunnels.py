@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
-from tieline.runtimes.asyncio.readiness import CAN_WAIT
+from tieline.runtimes.asyncio.sockets import CAN_WAIT
 from tieline.runtimes.tunnelling import advance
 
 if TYPE_CHECKING:

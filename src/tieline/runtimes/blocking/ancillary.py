@@ -9,7 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.ancillary_streams import receive_beside, send_beside
-from tieline.runtimes.datagram_sockets import at_once
+from tieline.runtimes.blocking.sockets import at_once
 
 if TYPE_CHECKING:
     from tieline.runtimes.ancillary import SocketAncillary

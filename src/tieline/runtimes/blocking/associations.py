@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.blocking.datagrams import started
 from tieline.runtimes.blocking.dialling import connected
-from tieline.runtimes.blocking.resolving import resolve
+from tieline.runtimes.blocking.sockets import at_once, resolve
 from tieline.runtimes.blocking.tunnels import talk
 from tieline.runtimes.datagram_proxies import Association, associate
-from tieline.runtimes.datagram_sockets import at_once
 from tieline.wire.addresses import Late
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from tieline.endpoints.proxies import Route
     from tieline.endpoints.urls import StreamEndpoint
     from tieline.runtimes.datagram_sockets import Asked
-    from tieline.wire.addresses import Address
     from tieline.wire.proxies.dialogue import Dialogue
 
 __all__ = ["BlockingAssociation", "associated"]
@@ -49,14 +47,11 @@ def associated(
     async def connect(endpoint: StreamEndpoint) -> socket.socket:
         return connected(endpoint, deadline)
 
-    async def look_up(host: str, port: int, **settings: int) -> list[Address]:
-        return resolve(host, port, **settings)
-
     async def converse(sock: socket.socket, dialogue: Dialogue[Any]) -> Any:
         return talk(sock, dialogue, deadline)
 
     try:
-        control, sock, relay = at_once(associate(wanted, route, connect=connect, resolve=look_up, talk=converse))
+        control, sock, relay = at_once(associate(wanted, route, connect=connect, resolve=resolve, talk=converse))
     except Late:
         raise TimeoutError(errno.ETIMEDOUT, f"{wanted.title} through {route} within {timeout:g} s") from None
     try:

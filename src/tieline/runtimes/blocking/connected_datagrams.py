@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import ConnectionLost
 from tieline.runtimes import datagram_sockets
-from tieline.runtimes.blocking.resolving import resolve
+from tieline.runtimes.blocking.sockets import at_once, resolve
 from tieline.runtimes.connected_datagrams import ConnectedDatagrams
 from tieline.runtimes.forks import ELSEWHERE, STAYING
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tieline.endpoints.urls import StreamEndpoint
     from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.relayed_datagrams import Relayed
-    from tieline.wire.addresses import Address
     from tieline.wire.proxies.dialogue import Dialogue
 
 __all__ = ["BlockingConnectedDatagrams", "connect_datagrams"]
@@ -182,12 +181,8 @@ def connect_datagrams(
         OSError: There is no such socket, or the proxy refuses.
         TimeoutError: Not within *timeout* seconds.
     """
-
-    async def look_up(host: str, port: int, **settings: int) -> list[Address]:
-        return resolve(host, port, **settings)
-
     if proxy is None:
-        sock, peer = datagram_sockets.at_once(datagram_sockets.opened(asked, look_up))
+        sock, peer = at_once(datagram_sockets.opened(asked, resolve))
         return BlockingConnectedDatagrams(sock, path=peer, look_every=look_every)
     from tieline.runtimes.blocking.dialling import connected  # lazily: for those who use proxies alone
     from tieline.runtimes.blocking.tunnels import talk
@@ -204,8 +199,8 @@ def connect_datagrams(
         return talk(sock, dialogue, deadline)
 
     try:
-        way = associate(asked, proxy, connect=connect, resolve=look_up, talk=converse)
-        control, sock, _ = datagram_sockets.at_once(way)
+        way = associate(asked, proxy, connect=connect, resolve=resolve, talk=converse)
+        control, sock, _ = at_once(way)
     except Late:
         raise TimeoutError(errno.ETIMEDOUT, f"{asked.title} through {proxy} within {timeout:g} s") from None
     control.setblocking(False)

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 from tieline.finite import check_timeout
 from tieline.runtimes import datagram_sockets
 from tieline.runtimes.blocking.datagrams import started
-from tieline.runtimes.blocking.resolving import resolve
+from tieline.runtimes.blocking.sockets import at_once, resolve
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
-
-    from tieline.wire.addresses import Address
 
 __all__ = ["create_datagram_endpoint"]
 
@@ -47,13 +45,8 @@ def create_datagram_endpoint(
         from tieline.runtimes.blocking.associations import associated  # lazily: for those who use proxies alone
 
         return associated(protocol_factory, wanted, proxy, timeout)
-    sock, remote = datagram_sockets.at_once(datagram_sockets.opened(wanted, _looked_up))
+    sock, remote = at_once(datagram_sockets.opened(wanted, resolve))
     return started(protocol_factory, sock, remote, wanted.max_size)
-
-
-async def _looked_up(host: str, port: int, **settings: int) -> list[Address]:
-    """Look a name up, in the thread that asks: waits for nothing in any other way."""
-    return resolve(host, port, **settings)
 
 
 def _as_route(proxy: Any) -> Any:

@@ -18,7 +18,7 @@ from tieline.endpoints.command import Command, Stdio
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.unix import UnixStream
 from tieline.runtimes import tcp_sockets
-from tieline.runtimes.blocking.resolving import resolve
+from tieline.runtimes.blocking.sockets import at_once, resolve
 from tieline.runtimes.blocking.transport import SocketTransport
 from tieline.runtimes.connecting import trying
 from tieline.wire.addresses import (
@@ -225,18 +225,12 @@ def _routed(route: Any, endpoint: StreamEndpoint, failures: list[OSError], deadl
     async def connect(nearest: StreamEndpoint) -> socket.socket:
         return _connected(nearest, failures, deadline)
 
-    async def look_up(host: str, port: int, **settings: int) -> list[Address]:
-        return resolve(host, port, **settings)
-
     async def converse(sock: socket.socket, dialogue: Dialogue[Any]) -> Any:
         return talk(sock, dialogue, deadline)
 
-    way = tunnel(route, cast("TCP", endpoint), connect=connect, resolve=look_up, talk=converse, failures=failures)
-    try:
-        way.send(None)  # nothing in it waits in any other way than by blocking
-    except StopIteration as done:
-        return cast("socket.socket", done.value)
-    raise AssertionError("the way through proxies awaits something")
+    return at_once(
+        tunnel(route, cast("TCP", endpoint), connect=connect, resolve=resolve, talk=converse, failures=failures)
+    )
 
 
 def _connected_unix(endpoint: UnixStream, failures: list[OSError], deadline: float) -> socket.socket:
@@ -286,7 +280,7 @@ def _local(endpoint: TCP) -> list[Address]:
 
 
 def _looked_up(endpoint: TCP, host: str, port: int) -> list[Address]:
-    return resolve(host, port, family=endpoint.family, proto=endpoint.proto, flags=endpoint.flags)
+    return at_once(resolve(host, port, family=endpoint.family, proto=endpoint.proto, flags=endpoint.flags))
 
 
 def _race(

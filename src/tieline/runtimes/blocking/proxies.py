@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from math import inf
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -18,6 +18,7 @@ from tieline.endpoints.tcp import TCP
 from tieline.finite import check_timeout
 from tieline.runtimes.blocking.dialling import connected
 from tieline.runtimes.blocking.polled import PolledTransport, dial_polled
+from tieline.runtimes.blocking.sockets import at_once
 from tieline.runtimes.blocking.tunnels import talk
 from tieline.runtimes.proxies import as_route
 from tieline.runtimes.proxy_checks import checked, detected
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["HTTPConnectProxy", "SOCKSProxy", "check_proxy"]
 
 ProtocolT = TypeVar("ProtocolT")
-ResultT = TypeVar("ResultT")
 
 
 class _Backend:
@@ -47,17 +47,6 @@ class _Backend:
                 return talk(sock, dialogue, deadline)
         except Late:
             raise TimeoutError(errno.ETIMEDOUT, f"no answer from {endpoint} within {timeout:g} s") from None
-
-
-def _run(work: Coroutine[Any, Any, ResultT]) -> ResultT:
-    """Return what *work* returns, which awaits nothing that waits."""
-    try:
-        work.send(None)
-    except StopIteration as done:
-        result: ResultT = done.value
-        return result
-    work.close()
-    raise AssertionError("what is asked of a proxy awaits something")
 
 
 class _Dialling(ProxySettings):
@@ -112,7 +101,7 @@ class SOCKSProxy(SOCKSSettings, _Dialling):
 
         As `tieline.SOCKSProxy.auto_detect_address`.
         """
-        return _run(detected(cls, _Backend(), address, auth, timeout))
+        return at_once(detected(cls, _Backend(), address, auth, timeout))
 
     @classmethod
     def auto_detect_host(
@@ -145,7 +134,7 @@ class SOCKSProxy(SOCKSSettings, _Dialling):
 
     def _asked(self, dialogue: Dialogue[str], timeout: float | None) -> str:
         timeout = check_timeout("timeout", timeout)
-        answer: str = _run(_Backend().converse(self.endpoint, dialogue, timeout=timeout))
+        answer: str = at_once(_Backend().converse(self.endpoint, dialogue, timeout=timeout))
         return answer
 
 
@@ -156,4 +145,4 @@ class HTTPConnectProxy(HTTPProxySettings, _Dialling):
 def check_proxy(proxy: ProxySettings | str, *, timeout: float | None = 5.0) -> ProxyReport:
     """Find out what a proxy is and can do, and return that; as `tieline.check_proxy`."""
     route: Route = as_route([proxy])
-    return _run(checked(_Backend(), route.proxies[0], timeout))
+    return at_once(checked(_Backend(), route.proxies[0], timeout))

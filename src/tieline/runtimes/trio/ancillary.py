@@ -5,14 +5,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trio.lowlevel import checkpoint_if_cancelled, wait_readable, wait_writable
+from trio.lowlevel import checkpoint_if_cancelled
 
 from tieline.runtimes.ancillary_streams import receive_beside, send_beside
+from tieline.runtimes.trio.sockets import wait_ready
 
 if TYPE_CHECKING:
     from tieline.runtimes.ancillary import SocketAncillary
 
-__all__ = ["recvmsg", "sendmsg", "wait_ready"]
+__all__ = ["recvmsg", "sendmsg"]
 
 
 async def sendmsg(transport: Any, data: bytes, ancillary: SocketAncillary) -> None:
@@ -25,8 +26,3 @@ async def recvmsg(transport: Any, size: int, room: int) -> tuple[bytes, SocketAn
     """Receive data and what is beside it; see `receive_beside`."""
     await checkpoint_if_cancelled()
     return await receive_beside(transport, size, room, wait_ready)
-
-
-async def wait_ready(fd: int, writing: bool) -> None:
-    """Wait until *fd* can be written, or read."""
-    await (wait_writable if writing else wait_readable)(fd)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tieline.runtimes.datagram_proxies import Association, Watch, associate
 from tieline.runtimes.trio.datagrams import started
 from tieline.runtimes.trio.dialling import connected
-from tieline.runtimes.trio.resolving import resolve
+from tieline.runtimes.trio.sockets import resolve
 from tieline.runtimes.trio.streams import StreamTransport
 from tieline.runtimes.trio.tunnels import talk
 

@@ -181,7 +181,7 @@ class TrioBackend(TrioTasks):
 
     async def bind_datagrams(self, endpoint: UDP) -> list[socket.socket]:
         from tieline.runtimes import datagram_sockets  # lazily, as above
-        from tieline.runtimes.trio.resolving import resolve
+        from tieline.runtimes.trio.sockets import resolve
 
         return await datagram_sockets.bound(endpoint, resolve)
 
@@ -191,7 +191,7 @@ class TrioBackend(TrioTasks):
         return await connect_datagrams(asked, proxy)
 
     async def wait_socket(self, sock: socket.socket, *, writing: bool) -> None:
-        from tieline.runtimes.trio.ancillary import wait_ready  # lazily: for ancillary data alone
+        from tieline.runtimes.trio.sockets import wait_ready  # lazily: for ancillary data alone
 
         await wait_ready(sock.fileno(), writing)
 

@@ -11,7 +11,7 @@ from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writab
 
 from tieline.runtimes import datagram_sockets
 from tieline.runtimes.connected_datagrams import ConnectedDatagrams
-from tieline.runtimes.trio.resolving import resolve
+from tieline.runtimes.trio.sockets import resolve
 
 if TYPE_CHECKING:
     import socket

@@ -17,7 +17,7 @@ from trio.lowlevel import enable_ki_protection, notify_closing, wait_readable, w
 from tieline.runtimes import datagram_sockets
 from tieline.runtimes.datagram_transport import SocketDatagrams
 from tieline.runtimes.trio.host import nursery_is_over
-from tieline.runtimes.trio.resolving import resolve
+from tieline.runtimes.trio.sockets import resolve
 from tieline.runtimes.trio.waiting import Parking
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from tieline.endpoints.command import Command
 from tieline.endpoints.tcp import TCP
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.connecting import Connector, prepare, securing, trying
-from tieline.runtimes.trio.resolving import resolve
+from tieline.runtimes.trio.sockets import resolve
 from tieline.runtimes.trio.streams import StreamTransport
 from tieline.wire.addresses import (
     Attempts,

@@ -17,7 +17,7 @@ from tieline.endpoints.command import Stdio
 from tieline.errors import LocalProtocolError
 from tieline.runtimes.listening import Listener, bind, endpoint_of
 from tieline.runtimes.trio.accepting import Acceptor, attach
-from tieline.runtimes.trio.resolving import resolve
+from tieline.runtimes.trio.sockets import resolve
 from tieline.wire.limits import Limits
 
 if TYPE_CHECKING:

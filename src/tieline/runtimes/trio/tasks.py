@@ -109,6 +109,6 @@ class TrioTasks:
 
     async def resolve(self, host: str, port: int) -> list[SocketAddress]:
         from tieline.endpoints.socket_addresses import socket_address  # lazily: few ask for addresses alone
-        from tieline.runtimes.trio.resolving import resolve
+        from tieline.runtimes.trio.sockets import resolve
 
         return [socket_address(address.sockaddr) for address in await resolve(host, port)]

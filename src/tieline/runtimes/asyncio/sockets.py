@@ -1,16 +1,26 @@
 # SPDX-License-Identifier: MIT
-"""Waiting on asyncio until a socket that no transport has can be read or written."""
+"""What is waited for on asyncio before there is any transport: names that are looked up, and sockets."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["CAN_WAIT", "wait_ready"]
+from tieline.runtimes.tcp_sockets import resolve_by
+
+if TYPE_CHECKING:
+    from tieline.wire.addresses import Address
+
+__all__ = ["CAN_WAIT", "resolve", "wait_ready"]
 
 CAN_WAIT: Final = sys.platform != "win32"
 """Whether loops can wait for sockets alone; Windows' usual loop can only have something done on them."""
+
+
+async def resolve(host: str, port: int, **wanted: int) -> list[Address]:
+    """Look *host* up through the loop's resolver; see `resolve_by`."""
+    return await resolve_by(asyncio.get_running_loop().getaddrinfo, host, port, **wanted)
 
 
 async def wait_ready(fd: int, writing: bool) -> None:
