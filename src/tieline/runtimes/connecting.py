@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From an endpoint to a connected socket: what is the same on asyncio and on trio.
+"""From an endpoint to a connected socket: what is the same on all runtimes.
 
 What is tried when, and what the failures amount to, is decided in ``wire.addresses``; how a socket is waited for, and
 how several are raced, is each runtime's own.
@@ -14,7 +14,7 @@ from tieline.endpoints.command import Command, Stdio
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.unix import UnixStream
 from tieline.runtimes import tcp_sockets
-from tieline.wire.addresses import combined_error, interleaved
+from tieline.wire.addresses import combined_error, interleaved, named
 from tieline.wire.values import dataclass
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tieline.endpoints.proxies import Route
     from tieline.endpoints.urls import StreamEndpoint
     from tieline.wire.addresses import Address
+    from tieline.wire.proxies.dialogue import Dialogue
 
 __all__ = ["Connector", "prepare", "securing", "trying"]
 
@@ -82,6 +83,8 @@ class Connector:
     Attributes:
         sleep: Lets so many seconds pass.
         resolve: Looks up a host and a port; see `resolve_by`.
+        talk: Has a dialogue with a proxy on a socket, and returns its result. What follows the proxy's last reply stays
+            in the socket.
         attempt: Returns a socket connected to an address, bound to one of others; its OSError names the address.
         race: Returns the first socket that is connected to one of several addresses, tried one behind the other with
             a delay in seconds; None when all have failed, which it adds to the failures.
@@ -89,6 +92,7 @@ class Connector:
 
     sleep: Callable[[float], Awaitable[object]]
     resolve: Callable[..., Awaitable[list[Address]]]
+    talk: Callable[[socket.socket, Dialogue[Any]], Awaitable[Any]]
     attempt: Callable[[Address, Sequence[Address]], Awaitable[socket.socket]]
     race: Callable[[list[Address], float | None, Sequence[Address], list[OSError]], Awaitable[socket.socket | None]]
 
@@ -110,19 +114,57 @@ class Connector:
                 assert_never(endpoint)
 
     def connect_by(
-        self, route: Route, endpoint: StreamEndpoint, talk: Callable[..., Awaitable[Any]], failures: list[OSError]
+        self, route: Route | None, endpoint: StreamEndpoint, failures: list[OSError]
     ) -> Coroutine[Any, Any, socket.socket]:
-        """As `connect`, through the proxies of *route*; *talk* has a dialogue on a socket."""
-        from tieline.runtimes.tunnelling import tunnel  # lazily: for those who use proxies alone
+        """As `connect`, through the proxies of *route* if there is one.
 
-        return tunnel(
-            route,
-            cast("TCP", endpoint),
-            connect=lambda nearest: self.connect(nearest, failures),
-            resolve=self.resolve,
-            talk=talk,
-            failures=failures,
-        )
+        Raises:
+            OSError: No way to get there: a `SOCKSError`, an `HTTPConnectError`, or as of `connect`.
+            ValueError: The proxies cannot be asked for *endpoint*; nothing was sent.
+        """
+        return self.connect(endpoint, failures) if route is None else self._by(route, cast("TCP", endpoint), failures)
+
+    async def converse(self, endpoint: StreamEndpoint, dialogue: Dialogue[Any]) -> Any:
+        """Have *dialogue* on a connection to *endpoint* of its own, and return its result."""
+        sock = await self.connect(endpoint, [])
+        try:
+            return await self.talk(sock, dialogue)
+        finally:
+            sock.close()
+
+    async def _by(self, route: Route, endpoint: TCP, failures: list[OSError]) -> socket.socket:
+        host, port = route.place(endpoint)
+        if not route.resolves:
+            return await self._to(host, port, route, endpoint, failures)
+        errors: list[OSError] = []
+        for address in await self._look_up(endpoint, host, port):
+            try:
+                return await self._to(*address.sockaddr[:2], route, endpoint, failures)
+            except OSError as exc:
+                errors.append(exc)
+            except ValueError as exc:  # the protocol has no such addresses, but the next one may be of another family
+                errors.append(OSError(str(exc)))
+            failures[:] = errors
+        try:
+            raise errors[0] if len(errors) == 1 else combined_error(errors, f"cannot connect to {endpoint}")
+        finally:
+            errors.clear()  # their frames know it: else only the garbage collector would find them
+
+    async def _to(self, host: str, port: int, route: Route, endpoint: TCP, failures: list[OSError]) -> socket.socket:
+        """Return a socket that leads to *endpoint* by *route*, whose proxies know it as *host* and *port*."""
+        dialogues = route.dialogues(host, port)
+        try:
+            sock = await self.connect(route.first(endpoint), failures)
+            try:
+                for dialogue in dialogues:
+                    await self.talk(sock, dialogue)
+                route.note(host, port, sock.getpeername())
+            except BaseException:
+                sock.close()
+                raise
+        except OSError as exc:
+            raise named(exc, f"cannot connect to {endpoint} through {route}") from exc
+        return sock
 
     async def _connect_unix(self, endpoint: UnixStream, failures: list[OSError]) -> socket.socket:
         from tieline.runtimes import unix_paths  # lazily: its rules for socket files are for Unix sockets alone

@@ -19,28 +19,18 @@ from tieline.wire.proxies.hosts import as_ip
 from tieline.wire.proxies.socks5 import SOCKS5Associate
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from tieline.endpoints.proxies import Route, SOCKSSettings
-    from tieline.endpoints.urls import StreamEndpoint
-    from tieline.wire.addresses import Address
-    from tieline.wire.proxies.dialogue import Dialogue
+    from tieline.runtimes.connecting import Connector
 
 __all__ = ["Association", "Watch", "associate"]
 
 
-async def associate(
-    wanted: Asked,
-    route: Route,
-    *,
-    connect: Callable[[StreamEndpoint], Awaitable[socket.socket]],
-    resolve: Callable[..., Awaitable[list[Address]]],
-    talk: Callable[[socket.socket, Dialogue[Any]], Awaitable[Any]],
-) -> tuple[socket.socket, socket.socket, Any]:
+async def associate(connector: Connector, wanted: Asked, route: Route) -> tuple[socket.socket, socket.socket, Any]:
     """Return the connection to the proxy, a socket of datagrams, and the relay's address that this is connected to.
 
-    *connect* makes the first, *talk* has a dialogue on it, *resolve* looks up where our own socket is to be. Cancelled
-    or failed, no socket is left behind.
+    Cancelled or failed, no socket is left behind.
 
     Raises:
         OSError: The proxy cannot be reached, or refuses, or does not follow its protocol.
@@ -50,12 +40,12 @@ async def associate(
         wrapped(wanted.remote[0], wanted.remote[1], b"")  # refused at once
     proxy = cast("SOCKSSettings", route.proxies[0])
     try:
-        control = await connect(proxy.endpoint)
+        control = await connector.connect(proxy.endpoint, [])
         try:
-            bound = await talk(control, SOCKS5Associate(credentials=proxy.credentials()))
+            bound = await connector.talk(control, SOCKS5Associate(credentials=proxy.credentials()))
             peer: Any = control.getpeername()
             relay = relay_address(bound, _host_of(peer))
-            sock, remote = await opened(Asked(wanted.local, relay), resolve)
+            sock, remote = await opened(Asked(wanted.local, relay), connector.resolve)
             if wanted.remote is not None:
                 route.note(wanted.remote[0], wanted.remote[1], peer)
         except BaseException:

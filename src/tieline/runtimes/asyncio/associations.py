@@ -7,9 +7,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 from tieline.runtimes.asyncio.datagrams import started
-from tieline.runtimes.asyncio.dialling import connected
-from tieline.runtimes.asyncio.sockets import resolve
-from tieline.runtimes.asyncio.tunnels import talk
+from tieline.runtimes.asyncio.dialling import CONNECTOR
 from tieline.runtimes.datagram_proxies import Association, Watch, associate
 
 if TYPE_CHECKING:
@@ -23,7 +21,7 @@ __all__ = ["associated"]
 
 async def associated(protocol_factory: Callable[[], Any], wanted: Asked, route: Route) -> tuple[Any, Any]:
     """Open a socket of datagrams that go by the proxy of *route*; see `open_datagrams`."""
-    control, sock, relay = await associate(wanted, route, connect=connected, resolve=resolve, talk=talk)
+    control, sock, relay = await associate(CONNECTOR, wanted, route)
     watch = Watch()
     try:
         protocol = protocol_factory()

@@ -92,12 +92,11 @@ async def connect_datagrams(asked: Asked, proxy: Route | None) -> ConnectedDatag
     if proxy is None:
         sock, peer = await datagram_sockets.opened(asked, resolve)
         return AsyncioConnectedDatagrams(sock, path=peer)
-    from tieline.runtimes.asyncio.dialling import connected  # lazily: for those who use proxies alone
-    from tieline.runtimes.asyncio.tunnels import talk
+    from tieline.runtimes.asyncio.dialling import CONNECTOR  # lazily: for those who use proxies alone
     from tieline.runtimes.datagram_proxies import associate
     from tieline.runtimes.relayed_datagrams import Relayed
 
-    control, sock, _ = await associate(asked, proxy, connect=connected, resolve=resolve, talk=talk)
+    control, sock, _ = await associate(CONNECTOR, asked, proxy)
     control.setblocking(False)
     target: Any = asked.remote
 

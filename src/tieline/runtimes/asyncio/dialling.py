@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tieline.wire.addresses import Address
     from tieline.wire.proxies.dialogue import Dialogue
 
-__all__ = ["connected", "converse", "dial", "dial_by_proxy"]
+__all__ = ["CONNECTOR", "converse", "dial", "dial_by_proxy"]
 
 _Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
 
@@ -96,7 +96,7 @@ async def dial(
         if secure is None:
             # With a socket, nobody is waited for any more: the loop's part takes a turn, and a limit may take a timer.
             if sock is None:
-                sock = await within(timeout, _dialled(endpoint, failures, route))
+                sock = await within(timeout, CONNECTOR.connect_by(route, endpoint, failures))
             connected = await _transport(protocol_factory, sock, None, route)
         else:
             connected = await within(timeout, _dial(protocol_factory, endpoint, failures, sock, route, secure))
@@ -132,37 +132,16 @@ async def _dial(
     secure: Callable[..., Awaitable[Any]],
 ) -> tuple[Any, _Protocol]:
     if sock is None:
-        sock = await _dialled(endpoint, failures, route)
+        sock = await CONNECTOR.connect_by(route, endpoint, failures)
     return await _transport(protocol_factory, sock, secure, route)
-
-
-async def connected(endpoint: StreamEndpoint) -> socket.socket:
-    """Return a socket connected to *endpoint*, as `dial` makes it, without a limit of time."""
-    return await _CONNECTOR.connect(endpoint, [])
-
-
-def _dialled(
-    endpoint: StreamEndpoint, failures: list[OSError], route: Route | None
-) -> Coroutine[Any, Any, socket.socket]:
-    if route is None:
-        return _CONNECTOR.connect(endpoint, failures)
-    from tieline.runtimes.asyncio.tunnels import talk  # lazily: for those who use proxies alone
-
-    return _CONNECTOR.connect_by(route, endpoint, talk, failures)
 
 
 async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
     """Have *dialogue* on a connection to *endpoint* of its own, and return its result; see `AsyncBackend.converse`."""
-    from tieline.runtimes.asyncio.tunnels import talk  # lazily, as above
-
     limit = asyncio.timeout(timeout)
     try:
         async with limit:
-            sock = await _CONNECTOR.connect(endpoint, [])
-            try:
-                return await talk(sock, dialogue)
-            finally:
-                sock.close()
+            return await CONNECTOR.converse(endpoint, dialogue)
     except TimeoutError:
         if not limit.expired():
             raise
@@ -392,4 +371,10 @@ def _close_result(task: asyncio.Task[socket.socket]) -> None:
         task.result().close()
 
 
-_CONNECTOR: Final = Connector(asyncio.sleep, resolve, _attempt, _race)
+async def _talk(sock: socket.socket, dialogue: Dialogue[Any]) -> Any:
+    from tieline.runtimes.asyncio.tunnels import talk  # lazily: for those who use proxies alone
+
+    return await talk(sock, dialogue)
+
+
+CONNECTOR: Final = Connector(asyncio.sleep, resolve, _talk, _attempt, _race)

@@ -9,9 +9,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.blocking.datagrams import started
-from tieline.runtimes.blocking.dialling import connected
-from tieline.runtimes.blocking.sockets import at_once, resolve
-from tieline.runtimes.blocking.tunnels import talk
+from tieline.runtimes.blocking.dialling import connector
+from tieline.runtimes.blocking.sockets import at_once
 from tieline.runtimes.datagram_proxies import Association, associate
 from tieline.wire.addresses import Late
 
@@ -20,9 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tieline.endpoints.proxies import Route
-    from tieline.endpoints.urls import StreamEndpoint
     from tieline.runtimes.datagram_sockets import Asked
-    from tieline.wire.proxies.dialogue import Dialogue
 
 __all__ = ["BlockingAssociation", "associated"]
 
@@ -43,15 +40,8 @@ def associated(
 ) -> tuple[Any, Any]:
     """Open a socket of datagrams that go by the proxy of *route*; see `create_datagram_endpoint`."""
     deadline = inf if timeout is None else time.monotonic() + timeout
-
-    async def connect(endpoint: StreamEndpoint) -> socket.socket:
-        return connected(endpoint, deadline)
-
-    async def converse(sock: socket.socket, dialogue: Dialogue[Any]) -> Any:
-        return talk(sock, dialogue, deadline)
-
     try:
-        control, sock, relay = at_once(associate(wanted, route, connect=connect, resolve=resolve, talk=converse))
+        control, sock, relay = at_once(associate(connector(deadline), wanted, route))
     except Late:
         raise TimeoutError(errno.ETIMEDOUT, f"{wanted.title} through {route} within {timeout:g} s") from None
     try:

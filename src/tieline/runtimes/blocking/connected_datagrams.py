@@ -23,10 +23,8 @@ from tieline.runtimes.forks import ELSEWHERE, STAYING
 
 if TYPE_CHECKING:
     from tieline.endpoints.proxies import Route
-    from tieline.endpoints.urls import StreamEndpoint
     from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.relayed_datagrams import Relayed
-    from tieline.wire.proxies.dialogue import Dialogue
 
 __all__ = ["BlockingConnectedDatagrams", "connect_datagrams"]
 
@@ -184,23 +182,14 @@ def connect_datagrams(
     if proxy is None:
         sock, peer = at_once(datagram_sockets.opened(asked, resolve))
         return BlockingConnectedDatagrams(sock, path=peer, look_every=look_every)
-    from tieline.runtimes.blocking.dialling import connected  # lazily: for those who use proxies alone
-    from tieline.runtimes.blocking.tunnels import talk
+    from tieline.runtimes.blocking.dialling import connector  # lazily: for those who use proxies alone
     from tieline.runtimes.datagram_proxies import associate
     from tieline.runtimes.relayed_datagrams import Relayed
     from tieline.wire.addresses import Late
 
     deadline = inf if timeout is None else time.monotonic() + timeout
-
-    async def connect(endpoint: StreamEndpoint) -> socket.socket:
-        return connected(endpoint, deadline)
-
-    async def converse(sock: socket.socket, dialogue: Dialogue[Any]) -> Any:
-        return talk(sock, dialogue, deadline)
-
     try:
-        way = associate(asked, proxy, connect=connect, resolve=resolve, talk=converse)
-        control, sock, _ = at_once(way)
+        control, sock, _ = at_once(associate(connector(deadline), asked, proxy))
     except Late:
         raise TimeoutError(errno.ETIMEDOUT, f"{asked.title} through {proxy} within {timeout:g} s") from None
     control.setblocking(False)

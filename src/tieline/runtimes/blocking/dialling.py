@@ -12,21 +12,19 @@ import selectors
 import socket
 import time
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from tieline.endpoints.command import Command, Stdio
+from tieline.endpoints.command import Command
 from tieline.endpoints.tcp import TCP
-from tieline.endpoints.unix import UnixStream
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.blocking.sockets import at_once, resolve
 from tieline.runtimes.blocking.transport import SocketTransport
-from tieline.runtimes.connecting import trying
+from tieline.runtimes.connecting import Connector, trying
 from tieline.wire.addresses import (
     Attempts,
     Late,
     attempt_error,
     combined_error,
-    interleaved,
     named,
 )
 
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
     from tieline.wire.addresses import Address
     from tieline.wire.proxies.dialogue import Dialogue
 
-__all__ = ["connected", "dial"]
+__all__ = ["connector", "dial"]
 
 _Protocol = TypeVar("_Protocol")
 
@@ -87,7 +85,7 @@ def dial(
         context = None if endpoint.tls is None else endpoint.tls.client_context()  # before any I/O: files may be wrong
         if sock is None:
             sock = (
-                _connected(endpoint, failures, deadline)
+                at_once(connector(deadline).connect(endpoint, failures))
                 if route is None
                 else _routed(route, endpoint, failures, deadline)
             )
@@ -106,15 +104,6 @@ def dial(
         failures.clear()  # their frames know it: else only the garbage collector would find them
         if sock is not None:
             sock.close()
-
-
-def connected(endpoint: StreamEndpoint, deadline: float) -> socket.socket:
-    """Return a socket connected to *endpoint*, as `dial` makes it.
-
-    Raises:
-        Late: Not before *deadline*.
-    """
-    return _connected(endpoint, [], deadline)
 
 
 def _new_protocol(protocol_factory: Callable[[], _Protocol], sock: socket.socket) -> _Protocol:
@@ -199,88 +188,52 @@ def _secured(
 # --- sockets ---------------------------------------------------------------------------------------------------------
 
 
-def _connected(endpoint: StreamEndpoint, failures: list[OSError], deadline: float) -> socket.socket:
-    """Connect a socket, and return it; *failures* collects what went wrong on the way, for whoever stops waiting."""
-    match endpoint:
-        case TCP():
-            return _connected_tcp(endpoint, failures, deadline)
-        case UnixStream():
-            return _connected_unix(endpoint, failures, deadline)
-        case Command() | Stdio():
-            raise ValueError(f"{endpoint} is no socket to connect to")
-        case _:
-            assert_never(endpoint)
+def connector(deadline: float) -> Connector:
+    """Return how sockets are connected before *deadline*, by coroutines that wait by blocking: see `at_once`.
+
+    They raise `Late` when it has come.
+    """
+
+    async def sleep(seconds: float) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise Late
+        time.sleep(min(seconds, left))  # noqa: ASYNC251  # it waits by blocking
+
+    async def attempt(address: Address, local: Sequence[Address]) -> socket.socket:
+        failures: list[OSError] = []
+        sock = await race([address], None, local, failures)
+        if sock is None:
+            raise failures.pop()
+        return sock
+
+    async def race(
+        addresses: list[Address], delay: float | None, local: Sequence[Address], failures: list[OSError]
+    ) -> socket.socket | None:
+        attempts = Attempts(addresses, delay=delay, now=time.monotonic())
+        with _Selector() as selector:
+            try:
+                return _race(attempts, local, failures, deadline, selector)
+            finally:
+                for key in list(selector.get_map().values()):  # the losers
+                    cast("socket.socket", key.fileobj).close()
+
+    async def talk(sock: socket.socket, dialogue: Dialogue[Any]) -> Any:
+        from tieline.runtimes.blocking import tunnels  # lazily: for those who use proxies alone
+
+        return tunnels.talk(sock, dialogue, deadline)
+
+    return Connector(sleep, resolve, talk, attempt, race)
 
 
 def _routed(route: Any, endpoint: StreamEndpoint, failures: list[OSError], deadline: float) -> socket.socket:
     from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
-    from tieline.runtimes.blocking.tunnels import talk
-    from tieline.runtimes.tunnelling import tunnel
 
-    if not isinstance(route, Route):
-        from tieline.runtimes.blocking.own_proxies import connected_by  # lazily: few make their own
+    if isinstance(route, Route):
+        return at_once(connector(deadline).connect_by(route, endpoint, failures))
+    from tieline.runtimes.blocking.own_proxies import connected_by  # lazily: few make their own
 
-        return connected_by(route, endpoint, deadline)
-
-    async def connect(nearest: StreamEndpoint) -> socket.socket:
-        return _connected(nearest, failures, deadline)
-
-    async def converse(sock: socket.socket, dialogue: Dialogue[Any]) -> Any:
-        return talk(sock, dialogue, deadline)
-
-    return at_once(
-        tunnel(route, cast("TCP", endpoint), connect=connect, resolve=resolve, talk=converse, failures=failures)
-    )
-
-
-def _connected_unix(endpoint: UnixStream, failures: list[OSError], deadline: float) -> socket.socket:
-    from tieline.runtimes import unix_paths  # lazily: its rules for socket files are for Unix sockets alone
-
-    sock = unix_paths.dialling_socket(endpoint)
-    try:
-        for pause in unix_paths.connecting(sock, endpoint, failures):
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise Late
-            time.sleep(min(pause, left))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _connected_tcp(endpoint: TCP, failures: list[OSError], deadline: float) -> socket.socket:
-    if not isinstance(endpoint.host, str) or endpoint.port == 0:
-        raise ValueError(f"can only listen on {endpoint}, not connect to it: that takes one host and a port over 0")
-    found = _looked_up(endpoint, endpoint.host, endpoint.port)
-    local = _local(endpoint)
-    ordered = interleaved(found, endpoint.interleave)
-    attempts = Attempts(ordered, delay=endpoint.happy_eyeballs_delay, now=time.monotonic())
-    with _Selector() as selector:
-        try:
-            sock = _race(attempts, local, failures, deadline, selector)
-        finally:
-            for key in list(selector.get_map().values()):  # the losers
-                cast("socket.socket", key.fileobj).close()
-    if sock is not None:
-        return sock
-    try:
-        raise combined_error(failures, f"cannot connect to {endpoint}")
-    finally:
-        failures.clear()  # as above
-
-
-def _local(endpoint: TCP) -> list[Address]:
-    if endpoint.local_addr is None:
-        return []
-    host, port = endpoint.local_addr
-    if not host:
-        return tcp_sockets.any_addresses(port, family=endpoint.family, proto=endpoint.proto)
-    return _looked_up(endpoint, host, port)
-
-
-def _looked_up(endpoint: TCP, host: str, port: int) -> list[Address]:
-    return at_once(resolve(host, port, family=endpoint.family, proto=endpoint.proto, flags=endpoint.flags))
+    return connected_by(route, endpoint, deadline)
 
 
 def _race(

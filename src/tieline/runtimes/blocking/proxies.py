@@ -16,10 +16,9 @@ from tieline.endpoints.proxies import HTTPProxySettings, ProxySettings, Route, S
 from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
 from tieline.endpoints.tcp import TCP
 from tieline.finite import check_timeout
-from tieline.runtimes.blocking.dialling import connected
+from tieline.runtimes.blocking.dialling import connector
 from tieline.runtimes.blocking.polled import PolledTransport, dial_polled
 from tieline.runtimes.blocking.sockets import at_once
-from tieline.runtimes.blocking.tunnels import talk
 from tieline.runtimes.proxies import as_route
 from tieline.runtimes.proxy_checks import checked, detected
 from tieline.wire.addresses import Late
@@ -43,8 +42,7 @@ class _Backend:
         """Have *dialogue* on a connection of its own; see `AsyncBackend.converse`."""
         deadline = inf if timeout is None else time.monotonic() + timeout
         try:
-            with connected(endpoint, deadline) as sock:
-                return talk(sock, dialogue, deadline)
+            return await connector(deadline).converse(endpoint, dialogue)
         except Late:
             raise TimeoutError(errno.ETIMEDOUT, f"no answer from {endpoint} within {timeout:g} s") from None
 

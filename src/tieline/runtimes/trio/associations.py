@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.datagram_proxies import Association, Watch, associate
 from tieline.runtimes.trio.datagrams import started
-from tieline.runtimes.trio.dialling import connected
-from tieline.runtimes.trio.sockets import resolve
+from tieline.runtimes.trio.dialling import CONNECTOR
 from tieline.runtimes.trio.streams import StreamTransport
-from tieline.runtimes.trio.tunnels import talk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +24,7 @@ async def associated(
     host: TrioHost, protocol_factory: Callable[[], Any], wanted: Asked, route: Route
 ) -> tuple[Any, Any]:
     """Open a socket of datagrams that go by the proxy of *route*; see `open_datagrams`."""
-    control, sock, relay = await associate(wanted, route, connect=connected, resolve=resolve, talk=talk)
+    control, sock, relay = await associate(CONNECTOR, wanted, route)
     watch = Watch()
     try:
         protocol = host.make(protocol_factory)

@@ -99,10 +99,9 @@ async def connect_datagrams(asked: Asked, proxy: Route | None) -> ConnectedDatag
         return TrioConnectedDatagrams(sock, path=peer)
     from tieline.runtimes.datagram_proxies import associate  # lazily: for those who use proxies alone
     from tieline.runtimes.relayed_datagrams import Relayed
-    from tieline.runtimes.trio.dialling import connected
-    from tieline.runtimes.trio.tunnels import talk
+    from tieline.runtimes.trio.dialling import CONNECTOR
 
-    control, sock, _ = await associate(asked, proxy, connect=connected, resolve=resolve, talk=talk)
+    control, sock, _ = await associate(CONNECTOR, asked, proxy)
     control.setblocking(False)
     target: Any = asked.remote
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tieline.wire.addresses import Address
     from tieline.wire.proxies.dialogue import Dialogue
 
-__all__ = ["connected", "converse", "dial", "dial_by_proxy"]
+__all__ = ["CONNECTOR", "converse", "dial", "dial_by_proxy"]
 
 
 async def dial(
@@ -85,7 +85,7 @@ async def dial(
         secure = _securing(host, endpoint, route, handshake_timeout, shutdown_timeout)
         with trio.move_on_after(inf if timeout is None else timeout) as limit:
             if sock is None:
-                sock = await _dialled(endpoint, failures, route)
+                sock = await CONNECTOR.connect_by(route, endpoint, failures)
             else:
                 prepare(sock)
             ours, sock = sock, None
@@ -99,29 +99,10 @@ async def dial(
             sock.close()
 
 
-async def connected(endpoint: StreamEndpoint) -> socket.socket:
-    """Return a socket connected to *endpoint*, as `dial` makes it, without a limit of time."""
-    return await _CONNECTOR.connect(endpoint, [])
-
-
-def _dialled(endpoint: StreamEndpoint, failures: list[OSError], route: Route | None) -> Awaitable[socket.socket]:
-    if route is None:
-        return _CONNECTOR.connect(endpoint, failures)
-    from tieline.runtimes.trio.tunnels import talk  # lazily: for those who use proxies alone
-
-    return _CONNECTOR.connect_by(route, endpoint, talk, failures)
-
-
 async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
     """Have *dialogue* on a connection to *endpoint* of its own, and return its result; see `AsyncBackend.converse`."""
-    from tieline.runtimes.trio.tunnels import talk  # lazily, as above
-
     with trio.move_on_after(inf if timeout is None else timeout) as limit:
-        sock = await _CONNECTOR.connect(endpoint, [])
-        try:
-            return await talk(sock, dialogue)
-        finally:
-            sock.close()
+        return await CONNECTOR.converse(endpoint, dialogue)
     assert limit.cancelled_caught
     raise TimeoutError(errno.ETIMEDOUT, f"no answer from {endpoint} within {timeout:g} s")
 
@@ -282,4 +263,10 @@ async def _race(
     return await _Race(attempts, local, failures).run()
 
 
-_CONNECTOR: Final = Connector(trio.sleep, resolve, _attempt, _race)
+async def _talk(sock: socket.socket, dialogue: Dialogue[Any]) -> Any:
+    from tieline.runtimes.trio.tunnels import talk  # lazily: for those who use proxies alone
+
+    return await talk(sock, dialogue)
+
+
+CONNECTOR: Final = Connector(trio.sleep, resolve, _talk, _attempt, _race)
