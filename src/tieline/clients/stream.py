@@ -14,7 +14,6 @@ from tieline.clients.client import Client, until
 from tieline.clients.engines import engine_for
 from tieline.errors import ClientClosedError, ConnectionLost, SendTimeout, UnsupportedOperation
 from tieline.runtimes.blocking.backend import BlockingBackend
-from tieline.runtimes.blocking.connecting import dial_any
 from tieline.runtimes.blocking.lone_packets import NOTHING_LAID_OUT, PacketHost, Sending
 from tieline.runtimes.blocking.transport import AT_ONCE
 from tieline.runtimes.memory import LONG
@@ -69,12 +68,12 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         self._host = host = PacketHost()
         limits = Limits(connect_timeout=None, write_timeout=None).resolved(accepted=False)
         machine = self._machine_class()(protocol, limits, accepted=False)
-        engine = engine_for(BlockingBackend(host), machine, is_lax=is_lax, max_recv_size=max_recv_size)
+        backend = BlockingBackend(host)
+        engine = engine_for(backend, machine, is_lax=is_lax, max_recv_size=max_recv_size)
         try:
-            dial_any(
+            backend.dial(
                 lambda: engine.link,
                 endpoint,
-                host,
                 timeout=timeout,
                 sock=sock,
                 route=route,

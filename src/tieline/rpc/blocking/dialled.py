@@ -9,7 +9,7 @@ from tieline.endpoints.tcp import TCP
 from tieline.rpc.blocking.life import BlockingLife
 from tieline.rpc.dialling import ToBeDialled
 from tieline.rpc.facts import EngineT
-from tieline.runtimes.blocking.connecting import dial_any
+from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.host import BlockingHost
 
 if TYPE_CHECKING:
@@ -70,10 +70,9 @@ class Dialled(ToBeDialled[EngineT], BlockingLife[EngineT]):
     def _dial(self, host: BlockingHost, sock: socket.socket | None) -> Any:
         """Connect, and return the transport."""
         endpoint = self.endpoint or TCP("given-socket", 0, tls=self._tls)  # the name in errors
-        return dial_any(
+        return BlockingBackend(host).dial(
             lambda: self.new_link(host, accepted=False),
             endpoint,
-            host,
             timeout=self.connect_timeout,
             sock=sock,
             route=self._proxy,
