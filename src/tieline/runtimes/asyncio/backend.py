@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.endpoints.tcp import TCP
 from tieline.endpoints.websocket import WebSocket
 from tieline.runtimes.asyncio.host import current_host
 from tieline.runtimes.asyncio.tasks import AsyncioTasks
@@ -104,35 +103,26 @@ class AsyncioBackend(AsyncioTasks):
                 tls_shutdown_timeout=tls_shutdown_timeout,
                 nursery=nursery,
             )
-        from tieline.runtimes.asyncio.dialling import dial, dial_by_proxy  # lazily: servers only listen
+        from tieline.runtimes.asyncio import dialling  # lazily: servers only listen
 
-        if proxy is None:
-            return await dial(
-                protocol_factory,
-                endpoint,
-                timeout=timeout,
-                sock=sock,
-                handshake_timeout=tls_handshake_timeout,
-                shutdown_timeout=tls_shutdown_timeout,
-            )
-        from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
+        if proxy is not None:
+            from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
 
-        if isinstance(proxy, Route):
-            return await dial(
-                protocol_factory,
-                endpoint,
-                timeout=timeout,
-                route=proxy,
-                handshake_timeout=tls_handshake_timeout,
-                shutdown_timeout=tls_shutdown_timeout,
-            )
-        if not isinstance(endpoint, TCP):
-            raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
-        return await dial_by_proxy(
+            if not isinstance(proxy, Route):
+                return await dialling.dial_by_proxy(
+                    protocol_factory,
+                    endpoint,
+                    proxy,
+                    timeout=timeout,
+                    handshake_timeout=tls_handshake_timeout,
+                    shutdown_timeout=tls_shutdown_timeout,
+                )
+        return await dialling.dial(
             protocol_factory,
             endpoint,
-            proxy,
             timeout=timeout,
+            sock=sock,
+            route=proxy,
             handshake_timeout=tls_handshake_timeout,
             shutdown_timeout=tls_shutdown_timeout,
         )

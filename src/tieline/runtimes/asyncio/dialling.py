@@ -150,7 +150,7 @@ async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout
 
 async def dial_by_proxy(
     protocol_factory: Callable[[], _Protocol],
-    endpoint: TCP,
+    endpoint: StreamEndpoint,
     proxy: Any,
     *,
     timeout: float | None = None,
@@ -161,7 +161,12 @@ async def dial_by_proxy(
 
     TLS, where the endpoint has it, is spoken with the target, through the proxy. What the proxy raises comes out as
     it is.
+
+    Raises:
+        ValueError: *endpoint* is no place in a network.
     """
+    if not isinstance(endpoint, TCP):
+        raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
     secure = _securing(endpoint, proxy, handshake_timeout, shutdown_timeout)
     limit = asyncio.timeout(timeout)
     try:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from trio.lowlevel import in_trio_task
 
-from tieline.endpoints.tcp import TCP
 from tieline.endpoints.websocket import WebSocket
 from tieline.errors import LocalProtocolError
 from tieline.runtimes.link import Link
@@ -105,42 +104,27 @@ class TrioBackend(TrioTasks):
             )
         from tieline.runtimes.trio import dialling  # lazily: servers only listen
 
-        try:
-            host = host_of(_checked(nursery))
-        except BaseException:
-            if sock is not None:
-                sock.close()
-            raise
-        if proxy is None:
-            return await dialling.dial(
-                host,
-                protocol_factory,
-                endpoint,
-                timeout=timeout,
-                sock=sock,
-                handshake_timeout=tls_handshake_timeout,
-                shutdown_timeout=tls_shutdown_timeout,
-            )
-        from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
+        host = _host_in(nursery, sock)
+        if proxy is not None:
+            from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
 
-        if isinstance(proxy, Route):
-            return await dialling.dial(
-                host,
-                protocol_factory,
-                endpoint,
-                timeout=timeout,
-                route=proxy,
-                handshake_timeout=tls_handshake_timeout,
-                shutdown_timeout=tls_shutdown_timeout,
-            )
-        if not isinstance(endpoint, TCP):
-            raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
-        return await dialling.dial_by_proxy(
+            if not isinstance(proxy, Route):
+                return await dialling.dial_by_proxy(
+                    host,
+                    protocol_factory,
+                    endpoint,
+                    proxy,
+                    timeout=timeout,
+                    handshake_timeout=tls_handshake_timeout,
+                    shutdown_timeout=tls_shutdown_timeout,
+                )
+        return await dialling.dial(
             host,
             protocol_factory,
             endpoint,
-            proxy,
             timeout=timeout,
+            sock=sock,
+            route=proxy,
             handshake_timeout=tls_handshake_timeout,
             shutdown_timeout=tls_shutdown_timeout,
         )
@@ -167,12 +151,7 @@ class TrioBackend(TrioTasks):
     ) -> tuple[Any, Any]:
         from tieline.runtimes.trio import datagrams  # lazily, as above
 
-        try:
-            host = host_of(_checked(nursery))
-        except BaseException:
-            if asked.sock is not None:
-                asked.sock.close()
-            raise
+        host = _host_in(nursery, asked.sock)
         if proxy is None:
             return await datagrams.open_datagrams(host, protocol_factory, asked)
         from tieline.runtimes.trio.associations import associated  # lazily: for those who use proxies alone
@@ -234,12 +213,7 @@ class TrioBackend(TrioTasks):
             )
         from tieline.runtimes.trio.listening import listen  # lazily: clients only dial
 
-        try:
-            host = host_of(_checked(nursery))
-        except BaseException:
-            if sock is not None:
-                sock.close()
-            raise
+        host = _host_in(nursery, sock)
         return await listen(host, protocol_factory, endpoint, sock=sock, limits=limits, starts=starts)
 
     def new_streams(self, limit: int, callback: StreamCallback | None = None, nursery: object = None) -> Streams:
@@ -260,6 +234,16 @@ def _checked(nursery: object) -> trio.Nursery:
     if not isinstance(nursery, trio.Nursery):
         raise TypeError(f"nursery must be a trio.Nursery, not {type(nursery).__name__}")
     return nursery
+
+
+def _host_in(nursery: object, sock: socket.socket | None) -> TrioHost:
+    """Return the host of *nursery*; if that is none, close *sock*, which is ours from the call on."""
+    try:
+        return host_of(_checked(nursery))
+    except BaseException:
+        if sock is not None:
+            sock.close()
+        raise
 
 
 BACKEND: Final = TrioBackend()

@@ -110,7 +110,7 @@ async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout
 async def dial_by_proxy(
     host: TrioHost,
     protocol_factory: Callable[[], Any],
-    endpoint: TCP,
+    endpoint: StreamEndpoint,
     proxy: Any,
     *,
     timeout: float | None = None,
@@ -121,7 +121,12 @@ async def dial_by_proxy(
 
     TLS, where the endpoint has it, is spoken with the target, through the proxy. What the proxy raises comes out as
     it is.
+
+    Raises:
+        ValueError: *endpoint* is no place in a network.
     """
+    if not isinstance(endpoint, TCP):
+        raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
     secure = _securing(host, endpoint, proxy, handshake_timeout, shutdown_timeout)
     with trio.move_on_after(inf if timeout is None else timeout) as limit:
         if secure is None:
