@@ -25,7 +25,8 @@ from tests.runtimes.tls_scene import Upper, client_context, opened, server_conte
 from tieline import TCP, TLS, ClosedError, ConnectionLost, connect
 from tieline.errors import TLSTruncated
 from tieline.runtimes.asyncio.host import FULL_READ, current_host
-from tieline.runtimes.asyncio.tls_layers import BufferedTLSLayer, PlainTLSLayer, server_layer
+from tieline.runtimes.asyncio.tls_layers import BufferedTLSLayer, PlainTLSLayer, layer_class
+from tieline.runtimes.tls.layer import TLSLayer, secured
 from tieline.runtimes.trio.host import host_of
 
 MEGABYTE = random.Random(0).randbytes(1 << 20)
@@ -452,15 +453,18 @@ async def test_what_connecting_raises_comes_out_as_it_is(certificates: Certifica
     async def connect(_: object) -> None:
         raise ZeroDivisionError
 
-    host = (host_of(cast("trio.Nursery", aio.nursery())),) if aio.on_trio() else ()
+    host = host_of(cast("trio.Nursery", aio.nursery())) if aio.on_trio() else current_host()
     with pytest.raises(ZeroDivisionError):
-        await aio.module("tls_layers").secured(
-            *host,
+        await secured(
+            host,
+            TLSLayer if aio.on_trio() else layer_class(),
             Talker(),
             context=client_context(certificates),
             server_hostname="localhost",
             connect=connect,
             what="cannot connect",
+            handshake_timeout=1,
+            shutdown_timeout=1,
         )
 
 
@@ -470,7 +474,14 @@ async def test_what_connecting_raises_comes_out_as_it_is(certificates: Certifica
 @pytest.mark.row("H50")
 @pytest.mark.asyncio_only("a layer on trio is handed bytes")
 async def test_an_idle_connection_owns_no_receive_buffer(certificates: Certificates) -> None:
-    layer = server_layer(Talker(), server_context(certificates), handshake_timeout=1, shutdown_timeout=1)
+    layer = layer_class().of(
+        Talker(),
+        current_host(),
+        server_context(certificates),
+        server_side=True,
+        handshake_timeout=1,
+        shutdown_timeout=1,
+    )
     if isinstance(layer, BufferedTLSLayer):
         buffer = layer.get_buffer(-1)
         assert buffer.obj is current_host().buffer.obj

@@ -302,9 +302,10 @@ class TLSRig(StreamRig):
             from tieline.runtimes.trio.host import host_of
 
             return TLSLayer(protocol, records, host_of(cast("trio.Nursery", aio.nursery())), **settings)
-        from tieline.runtimes.asyncio import tls_layers
+        from tieline.runtimes.asyncio.host import current_host
+        from tieline.runtimes.asyncio.tls_layers import layer_class
 
-        return tls_layers._layer(protocol, records, **settings)
+        return layer_class()(protocol, records, current_host(), **settings)
 
     async def connect(self, protocol: Any) -> Peer:
         lower = await self.lower.connect(self._layer(protocol))

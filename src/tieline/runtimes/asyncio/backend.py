@@ -191,9 +191,10 @@ class AsyncioBackend(AsyncioTasks):
         host.call_from_anywhere(fn)
 
     def start_tls(self, link: Link, context: Context, **settings: Any) -> None:
-        from tieline.runtimes.asyncio.tls_layers import start_tls  # lazily: most programs never start TLS
+        from tieline.runtimes.asyncio.tls_layers import layer_class  # lazily: most programs never start TLS
+        from tieline.runtimes.tls.layer import put_under
 
-        start_tls(link, context, **settings)
+        put_under(link, layer_class().of(link, link.host, context, is_made=True, **settings))
 
     async def upgrade(self, transport: Any, protocol: Any, **settings: Any) -> Any:
         from tieline.runtimes.asyncio.tls_layers import upgraded  # lazily, as above

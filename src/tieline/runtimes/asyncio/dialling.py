@@ -195,9 +195,12 @@ def _securing(
 ) -> Callable[..., Awaitable[Any]] | None:
     if endpoint.tls is None:
         return None
-    from tieline.runtimes.asyncio.tls_layers import secured  # lazily: only connections with TLS need it
+    from tieline.runtimes.asyncio.tls_layers import layer_class  # lazily: only connections with TLS need it
+    from tieline.runtimes.tls.layer import secured
 
-    return securing(secured, endpoint, proxy, handshake_timeout, shutdown_timeout)
+    return securing(
+        partial(secured, current_host(), layer_class()), endpoint, proxy, handshake_timeout, shutdown_timeout
+    )
 
 
 async def _transport(

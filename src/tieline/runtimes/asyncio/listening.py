@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tieline.endpoints.command import Stdio
 from tieline.runtimes.asyncio.accepting import Acceptor, attach
 from tieline.runtimes.asyncio.base_classes import made
+from tieline.runtimes.asyncio.host import current_host
 from tieline.runtimes.asyncio.sockets import resolve
 from tieline.runtimes.listening import Listener, accepted_name, bind, endpoint_of
 from tieline.wire.limits import Limits
@@ -94,7 +95,7 @@ async def listen(
 
 
 def _handshakes(tls: TLS, limits: Limits) -> Handshakes:
-    from tieline.runtimes.asyncio.tls_layers import server_layer  # lazily: only listeners with TLS need it
+    from tieline.runtimes.asyncio.tls_layers import layer_class  # lazily: only listeners with TLS need it
     from tieline.runtimes.tls.handshakes import Handshakes
 
-    return Handshakes(tls.server_context(), limits, server_layer, attach)
+    return Handshakes(tls.server_context(), limits, partial(layer_class().of, host=current_host()), attach)

@@ -65,6 +65,6 @@ class BlockingBackend:
         return dialled
 
     def start_tls(self, link: Link, context: Context, **settings: Any) -> None:
-        from tieline.runtimes.blocking.tls_layers import start_tls  # lazily: most programs never start TLS
+        from tieline.runtimes.tls.layer import TLSLayer, put_under  # lazily: most programs never start TLS
 
-        start_tls(link, self._host, context, **settings)
+        put_under(link, TLSLayer.of(link, link.host, context, is_made=True, **settings))

@@ -147,7 +147,7 @@ def _secured(
 
     *limits* are for the handshake, and for closing.
     """
-    from tieline.runtimes.blocking.tls_layers import new_layer  # lazily: only connections with TLS need it
+    from tieline.runtimes.tls.layer import TLSLayer  # lazily: only connections with TLS need it
 
     what = trying(endpoint, route)
     waiter = host.new_waiter()
@@ -162,7 +162,7 @@ def _secured(
     name = endpoint.host if isinstance(endpoint, TCP) and isinstance(endpoint.host, str) else None
     try:
         assert endpoint.tls is not None
-        layer = new_layer(
+        layer = TLSLayer.of(
             protocol,
             host,
             context,

@@ -155,7 +155,7 @@ class PolledTransport(Transport):
             else:
                 waiter.set_exception(named(error, what) if isinstance(error, OSError) else error)
 
-        layer = new_layer(host, on_handshake=settle, is_made=True)
+        layer = new_layer(host=host, on_handshake=settle, is_made=True)
         host.is_polled = True
         try:
             lower, self.inner = self.inner, layer
@@ -292,13 +292,13 @@ def upgrade_polled(
     """Put TLS between *transport* and its *protocol*; return behind the handshake.
 
     *unread* is what has come that nobody has read, *what* the beginning of the text of errors; *settings* are those of
-    `new_layer`. When it fails, or is interrupted, the connection is lost, and *protocol* hears it.
+    `TLSLayer.of`. When it fails, or is interrupted, the connection is lost, and *protocol* hears it.
     """
-    from tieline.runtimes.blocking.tls_layers import new_layer  # lazily: most programs never start TLS
+    from tieline.runtimes.tls.layer import TLSLayer  # lazily: most programs never start TLS
 
     if not isinstance(transport, PolledTransport):  # pyright: ignore[reportUnnecessaryIsInstance]  # a user's
         raise TypeError(f"TLS can start on the transport of a stream, not on {type(transport).__name__}")
-    transport.secure(partial(new_layer, protocol, **settings), what, unread)
+    transport.secure(partial(TLSLayer.of, protocol, **settings), what, unread)
 
 
 def _nothing() -> None: ...

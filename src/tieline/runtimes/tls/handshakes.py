@@ -29,7 +29,7 @@ class Handshakes:
         context: What to show to peers, and what to ask of them.
         limits: `Limits.max_handshakes` of them at once, `Limits.handshake_timeout` seconds for each, and
             `Limits.tls_shutdown_timeout` for the end of what they became.
-        new_layer: The runtime's `server_layer`.
+        new_layer: `TLSLayer.of` with the host.
         attach: The runtime's: makes a transport of a socket, for a protocol.
     """
 
@@ -64,7 +64,8 @@ class Handshakes:
 
         layer = self._new_layer(
             upper,
-            self._context,
+            context=self._context,
+            server_side=True,
             handshake_timeout=self._limits.handshake_timeout,
             shutdown_timeout=self._limits.tls_shutdown_timeout,
             on_handshake=settled,

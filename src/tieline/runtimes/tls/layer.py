@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""The TLS layer: what a layer does whose filter is `Records`."""
+"""The TLS layer: what a layer does whose filter is `Records`, and how it comes upon a connection."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tieline.errors import TLSTruncated
 from tieline.runtimes.layers.layer import Layer
+from tieline.runtimes.tls.records import Records
+from tieline.wire.addresses import named
 
 if TYPE_CHECKING:
-    from tieline.runtimes.tls.records import Records
+    from collections.abc import Awaitable, Callable
 
-__all__ = ["TLSLayer"]
+    from tieline.runtimes.host import Host
+    from tieline.runtimes.link import Link
+    from tieline.runtimes.ports import Transport
+    from tieline.runtimes.tls.records import Context
+
+__all__ = ["TLSLayer", "put_under", "secured", "upgraded"]
 
 
 class TLSLayer(Layer):
@@ -28,6 +35,28 @@ class TLSLayer(Layer):
 
     title: ClassVar[str] = "TLS"
     _filter: Records
+
+    @classmethod
+    def of(
+        cls,
+        upper: Any,
+        host: Any,
+        context: Context,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Return what a connection is given as its protocol, so that *upper* speaks TLS on it.
+
+        *context*, *server_side* and *server_hostname* are those of `Records`; *settings* are those of `Layer`.
+
+        Raises:
+            ValueError: The context wants a name to match.
+            OSError: The context is made for the other side.
+        """
+        records = Records(context, server_side=server_side, server_hostname=server_hostname)
+        return cls(upper, records, host, **settings)
 
     def be_lax(self) -> None:
         """Say no close_notify, and take an end without the peer's for a clean one.
@@ -75,3 +104,90 @@ class TLSLayer(Layer):
 
     def _cut_stream(self) -> TLSTruncated:
         return TLSTruncated("the TLS stream ended without close_notify: it may have been cut")
+
+
+def put_under(link: Link, layer: TLSLayer) -> None:
+    """Put *layer* between *link*, whose it is, and its transport."""
+
+    def change(lower: Any) -> Transport:
+        layer.go_between(lower)
+        return layer
+
+    link.change_transport(change)
+
+
+async def secured(
+    host: Host,
+    layer_class: type[TLSLayer],
+    upper: Any,
+    *,
+    connect: Callable[[TLSLayer], Awaitable[object]],
+    what: str,
+    context: Context,
+    **settings: Any,
+) -> TLSLayer:
+    """Have *connect* give a connection to a new layer, and return the layer when its handshake is done.
+
+    Args:
+        host: The host of the connection.
+        layer_class: The class of the layer.
+        upper: The protocol that speaks inside TLS.
+        connect: Makes a connection with the protocol that it is given.
+        what: What has failed when the handshake fails: the beginning of its error's text.
+        context: What to trust, and what to show.
+        settings: As for `TLSLayer.of`.
+
+    There is no other limit of time. Cancelled, and failed as well, it leaves no connection behind; *upper* then sees
+    nothing, unless it was there before, or it was cancelled in the moment in which the handshake was done.
+
+    Raises:
+        ValueError: The context wants a name to match.
+        OSError: No handshake: an ``ssl.SSLError``, or the connection was lost.
+        Exception: What *connect* raises, or the ``connection_made`` of *upper*, as it is.
+    """
+    waiter: Any = host.new_waiter()  # None when nobody waits any more
+
+    def settle(error: BaseException | None) -> bool:
+        if waiter is None or waiter.done():
+            return False
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(named(error, what) if isinstance(error, OSError) else error)
+        return True
+
+    layer = layer_class.of(upper, host, context, on_handshake=settle, **settings)
+    try:
+        await connect(layer)
+        await waiter
+    except BaseException:
+        waiter = None
+        layer.abort()
+        raise
+    finally:
+        waiter = None  # it has the error, whose frames refer to what has it
+    return layer
+
+
+async def upgraded(
+    host: Host, layer_class: type[TLSLayer], transport: Any, protocol: Any, *, unread: bytes = b"", **settings: Any
+) -> TLSLayer:
+    """Put TLS between *transport* and its *protocol*, and return the layer when its handshake is done.
+
+    *unread* is what has come that nobody has read; the others are as for `secured`. When it fails, or is cancelled,
+    the connection is lost, and *protocol* hears it. It is given no data before this has returned: until then it cannot
+    know its new transport.
+
+    Raises:
+        Exception: What `secured` raises.
+    """
+
+    async def connect(layer: TLSLayer) -> None:
+        layer.go_between(transport, unread)
+        layer.pause_reading()
+
+    was_reading = transport.is_reading()
+    layer = await secured(host, layer_class, protocol, connect=connect, is_made=True, **settings)
+    if was_reading:
+        layer.resume_reading()
+    return layer

@@ -186,9 +186,9 @@ class TrioBackend(TrioTasks):
             pass
 
     def start_tls(self, link: Link, context: Context, **settings: Any) -> None:
-        from tieline.runtimes.trio.tls_layers import start_tls  # lazily: most programs never start TLS
+        from tieline.runtimes.tls.layer import TLSLayer, put_under  # lazily: most programs never start TLS
 
-        start_tls(link, context, **settings)
+        put_under(link, TLSLayer.of(link, link.host, context, is_made=True, **settings))
 
     async def upgrade(self, transport: Any, protocol: Any, **settings: Any) -> Any:
         from tieline.runtimes.trio.tls_layers import upgraded  # lazily, as above

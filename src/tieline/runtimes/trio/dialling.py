@@ -152,9 +152,9 @@ def _securing(
 ) -> Callable[..., Awaitable[Any]] | None:
     if endpoint.tls is None:
         return None
-    from tieline.runtimes.trio.tls_layers import secured  # lazily: only connections with TLS need it
+    from tieline.runtimes.tls.layer import TLSLayer, secured  # lazily: only connections with TLS need it
 
-    return securing(partial(secured, host), endpoint, proxy, handshake_timeout, shutdown_timeout)
+    return securing(partial(secured, host, TLSLayer), endpoint, proxy, handshake_timeout, shutdown_timeout)
 
 
 async def _transport(

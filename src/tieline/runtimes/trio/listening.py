@@ -112,6 +112,6 @@ async def listen(
 
 def _handshakes(host: TrioHost, tls: TLS, limits: Limits) -> Handshakes:
     from tieline.runtimes.tls.handshakes import Handshakes  # lazily: only listeners with TLS need it
-    from tieline.runtimes.trio.tls_layers import server_layer
+    from tieline.runtimes.tls.layer import TLSLayer
 
-    return Handshakes(tls.server_context(), limits, partial(server_layer, host), partial(attach, host))
+    return Handshakes(tls.server_context(), limits, partial(TLSLayer.of, host=host), partial(attach, host))
