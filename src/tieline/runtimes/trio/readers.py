@@ -6,14 +6,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Coroutine, Sequence
 from functools import partial
-from math import inf
 from typing import TYPE_CHECKING, Any, Self
 
 import trio
 from trio.lowlevel import checkpoint
 
 from tieline.errors import BusyResourceError, IncompleteReadError, ReadLimitError
-from tieline.runtimes.contract import HearsFailedSends, Protocol
+from tieline.runtimes.stream_buffers import FedReader, FeedingProtocol
 from tieline.runtimes.trio.waiting import Parking
 
 if TYPE_CHECKING:
@@ -28,84 +27,21 @@ __all__ = ["StreamReader", "StreamWriter", "Streams"]
 log = logging.getLogger("tieline.trio")
 
 
-class StreamReader:
+class StreamReader(FedReader):
     """See `tieline.runtimes.stream_shapes.StreamReader`. Also iterates over lines.
 
     Each of its waits is a checkpoint. A read that is cancelled takes nothing.
-
-    Args:
-        limit: How long what `readline` and `readuntil` return may be, in bytes; while more than twice as much waits to
-            be read, the transport is paused.
-
-    Raises:
-        ValueError: *limit* is not over 0.
     """
 
-    __slots__ = (
-        "_buffer",
-        "_error",
-        "_has_ended",
-        "_is_waiting",
-        "_limit",
-        "_parking",
-        "_pause_above",
-        "_paused",
-        "_transport",
-    )
+    __slots__ = ("_is_waiting", "_parking")
 
     def __init__(self, limit: int = 65536) -> None:
-        if limit <= 0:
-            raise ValueError(f"limit must be over 0, not {limit!r}")
-        self._limit = limit
-        self._pause_above: float = 2 * limit
-        self._buffer = bytearray()
-        self._has_ended = False
-        self._error: Exception | None = None
-        self._transport: Any = None
-        self._paused = self._is_waiting = False
+        super().__init__(limit)
+        self._is_waiting = False
         self._parking = Parking()
 
-    # --- for the protocol ----------------------------------------------------------------------------------------
-
-    def set_transport(self, transport: Any) -> None:
-        self._transport = transport
-
-    def feed_data(self, data: bytes | bytearray | memoryview) -> None:
-        if self._has_ended:
-            raise RuntimeError("feed_data() after feed_eof()")
-        if not data:
-            return
-        self._buffer += data
+    def _changed(self) -> None:
         self._parking.wake()
-        if self._transport is not None and not self._paused and len(self._buffer) > self._pause_above:
-            self._paused = True
-            self._transport.pause_reading()
-
-    def feed_eof(self) -> None:
-        self._has_ended = True
-        self._parking.wake()
-
-    def keep_all(self) -> None:
-        """Pause the transport no more: what comes from now on is the last that the peer has said."""
-        self._pause_above = inf
-        if self._paused:
-            self._resume()
-
-    def take_unread(self) -> bytes:
-        """Return what has come and is not read yet, and forget it."""
-        return self._take(len(self._buffer))
-
-    def exception(self) -> Exception | None:
-        return self._error
-
-    def set_exception(self, exc: Exception) -> None:
-        self._error = exc
-        self._parking.wake()
-
-    # --- for whoever reads ---------------------------------------------------------------------------------------
-
-    def at_eof(self) -> bool:
-        return self._has_ended and not self._buffer
 
     async def read(self, n: int = -1) -> bytes:
         await self._begin()
@@ -146,8 +82,7 @@ class StreamReader:
         except IncompleteReadError as exc:
             return exc.partial
         except ReadLimitError as exc:
-            whole = self._buffer.startswith(b"\n", exc.consumed)
-            self._take(exc.consumed + 1 if whole else len(self._buffer))
+            self._drop_line(exc)
             raise
 
     async def readuntil(self, separator: bytes | Sequence[bytes] = b"\n") -> bytes:
@@ -159,20 +94,12 @@ class StreamReader:
         if not separators or not all(separators):
             raise ValueError("a separator must be at least one byte long")
         await self._begin()
-        longest = max(map(len, separators))
         searched = 0
         while True:
-            found = [(at + len(one), at) for one in separators if (at := self._buffer.find(one, searched)) >= 0]
-            if found:
-                end, start = min(found)
-                if start > self._limit:
-                    raise ReadLimitError(f"the separator is behind the limit of {self._limit} bytes", start)
-                return self._take(end)
-            searched = max(0, len(self._buffer) + 1 - longest)
-            if searched > self._limit:
-                raise ReadLimitError(f"there is no separator within the limit of {self._limit} bytes", searched)
-            if self._has_ended:
-                raise IncompleteReadError(self._take(len(self._buffer)), None)
+            found = self._cut(separators, searched)
+            if isinstance(found, bytes):
+                return found
+            searched = found
             await self._wait()
 
     def __aiter__(self) -> Self:
@@ -202,21 +129,6 @@ class StreamReader:
             self._is_waiting = False
         if self._error is not None:
             raise self._error
-
-    def _take(self, size: int) -> bytes:
-        if size >= len(self._buffer):
-            data = bytes(self._buffer)
-            self._buffer.clear()
-        else:
-            data = bytes(self._buffer[:size])
-            del self._buffer[:size]
-        if self._paused and len(self._buffer) <= self._limit:
-            self._resume()
-        return data
-
-    def _resume(self) -> None:
-        self._paused = False
-        self._transport.resume_reading()
 
 
 class StreamWriter:
@@ -287,31 +199,21 @@ class StreamWriter:
         self._streams.set_transport(self._transport)
 
 
-class Streams(HearsFailedSends, Protocol):
+class Streams(FeedingProtocol):
     """See `tieline.runtimes.stream_shapes.Streams`: here it is its own protocol."""
 
-    __slots__ = (
-        "_callback",
-        "_has_ended",
-        "_host",
-        "_lost",
-        "_lost_with",
-        "_room",
-        "_transport",
-        "is_accepted",
-        "reader",
-    )
+    __slots__ = ("_callback", "_host", "_lost", "_lost_with", "_room", "is_accepted")
+
+    reader: StreamReader
 
     def __init__(self, host: TrioHost, limit: int, callback: StreamCallback | None) -> None:
+        super().__init__(StreamReader(limit))
         self._host = host
-        self._has_ended = False
         self._callback = callback
         self.is_accepted = callback is not None
         self._lost = trio.Event()
         self._lost_with: BaseException | None = None
         self._room: trio.Event | None = None
-        self._transport: Any = None
-        self.reader = StreamReader(limit)
 
     @property
     def protocol(self) -> Streams:
@@ -322,12 +224,8 @@ class Streams(HearsFailedSends, Protocol):
 
     # --- callbacks of the transport ------------------------------------------------------------------------------
 
-    def set_transport(self, transport: Any) -> None:
-        self._transport = transport
-        self.reader.set_transport(transport)
-
     def connection_made(self, transport: Any) -> None:
-        self.set_transport(transport)
+        super().connection_made(transport)
         callback, self._callback = self._callback, None
         if callback is None:
             return
@@ -342,29 +240,15 @@ class Streams(HearsFailedSends, Protocol):
             log.exception("the callback of a stream server failed")
             self._transport.close()
 
-    def data_received(self, data: bytes) -> None:
-        self.reader.feed_data(data)
-
-    def eof_received(self) -> bool:
-        self._has_ended = True
-        self.reader.feed_eof()
-        return bool(self._transport.can_write_eof())
-
     def pause_writing(self) -> None:
         self._room = trio.Event()
 
     def resume_writing(self) -> None:
         self._make_room()
 
-    def sending_failed(self) -> None:
-        self.reader.keep_all()
-
     def connection_lost(self, exc: BaseException | None) -> None:
         self._lost_with = exc
-        if isinstance(exc, Exception) and not self._has_ended:  # else it was writing that failed
-            self.reader.set_exception(exc)
-        else:
-            self.reader.feed_eof()
+        super().connection_lost(exc)
         self._lost.set()
         self._make_room()
 

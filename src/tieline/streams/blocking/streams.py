@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tieline.errors import IncompleteReadError, ReadLimitError
 from tieline.finite import time_after
-from tieline.runtimes.contract import HearsFailedSends, Protocol
+from tieline.runtimes.stream_buffers import FedReader, FeedingProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["StreamReader", "StreamWriter", "Streams"]
 
 
-class StreamReader:
+class StreamReader(FedReader):
     """Reads a stream: `asyncio.StreamReader` without ``await``. Iterates over lines.
 
     What waits takes *timeout*: seconds for all of it, None = without end, 0 = only what is there. It raises
@@ -30,7 +30,7 @@ class StreamReader:
     When the connection was lost, all that waits raises what it was lost with.
     """
 
-    __slots__ = ("_buffer", "_error", "_has_ended", "_limit", "_pause_above", "_paused", "_transport")
+    __slots__ = ()
 
     def __init__(self, limit: int = 65536) -> None:
         """Make a reader; `open_connection` does.
@@ -42,62 +42,7 @@ class StreamReader:
         Raises:
             ValueError: *limit* is not over 0.
         """
-        if limit <= 0:
-            raise ValueError(f"limit must be over 0, not {limit!r}")
-        self._limit = limit
-        self._pause_above: float = 2 * limit
-        self._buffer = bytearray()
-        self._has_ended = False
-        self._error: Exception | None = None
-        self._transport: Any = None
-        self._paused = False
-
-    # --- for the protocol ----------------------------------------------------------------------------------------
-
-    def set_transport(self, transport: Any) -> None:
-        """Have *transport* polled, and paused while more than twice the limit waits to be read."""
-        self._transport = transport
-
-    def feed_data(self, data: bytes | bytearray | memoryview) -> None:
-        """Take *data* as what came next.
-
-        Raises:
-            RuntimeError: After `feed_eof`.
-        """
-        if self._has_ended:
-            raise RuntimeError("feed_data() after feed_eof()")
-        self._buffer += data
-        if self._transport is not None and not self._paused and len(self._buffer) > self._pause_above:
-            self._paused = True
-            self._transport.pause_reading()
-
-    def feed_eof(self) -> None:
-        """Take it that nothing more comes."""
-        self._has_ended = True
-
-    def keep_all(self) -> None:
-        """Pause the transport no more: what comes from now on is the last that the peer has said."""
-        self._pause_above = inf
-        if self._paused:
-            self._resume()
-
-    def take_unread(self) -> bytes:
-        """Return what has come and is not read yet, and forget it."""
-        return self._take(len(self._buffer))
-
-    def exception(self) -> Exception | None:
-        """Return what the connection was lost with."""
-        return self._error
-
-    def set_exception(self, exc: Exception) -> None:
-        """Have *exc* raised by what waits."""
-        self._error = exc
-
-    # --- for whoever reads ---------------------------------------------------------------------------------------
-
-    def at_eof(self) -> bool:
-        """Return whether the stream has ended and all of it was read."""
-        return self._has_ended and not self._buffer
+        super().__init__(limit)
 
     def read(self, n: int = -1, timeout: float | None = None) -> bytes:
         """Return up to *n* bytes, at least one; ``b""`` at the end of the stream. -1 = all until then."""
@@ -134,8 +79,7 @@ class StreamReader:
         except IncompleteReadError as exc:
             return exc.partial
         except ReadLimitError as exc:
-            whole = self._buffer.startswith(b"\n", exc.consumed)
-            self._take(exc.consumed + 1 if whole else len(self._buffer))
+            self._drop_line(exc)
             raise
 
     def readuntil(self, separator: bytes = b"\n", timeout: float | None = None) -> bytes:
@@ -150,16 +94,10 @@ class StreamReader:
         until = self._begin(timeout)
         searched = 0
         while True:
-            start = self._buffer.find(separator, searched)
-            if start > self._limit:
-                raise ReadLimitError(f"the separator is behind the limit of {self._limit} bytes", start)
-            if start >= 0:
-                return self._take(start + len(separator))
-            searched = max(0, len(self._buffer) + 1 - len(separator))
-            if searched > self._limit:
-                raise ReadLimitError(f"there is no separator within the limit of {self._limit} bytes", searched)
-            if self._has_ended:
-                raise IncompleteReadError(self._take(len(self._buffer)), None)
+            found = self._cut((separator,), searched)
+            if isinstance(found, bytes):
+                return found
+            searched = found
             self._wait(until, timeout)
 
     def __iter__(self) -> Self:
@@ -190,17 +128,6 @@ class StreamReader:
             raise TimeoutError(f"not enough has come within {float(timeout):g} s")
         if not moved and self._transport.is_closing():
             self._has_ended = True  # closed by this side; whoever polled the transport has heard of it
-
-    def _take(self, size: int) -> bytes:
-        data = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        if self._paused and len(self._buffer) <= self._limit:
-            self._resume()
-        return data
-
-    def _resume(self) -> None:
-        self._paused = False
-        self._transport.resume_reading()
 
 
 class StreamWriter:
@@ -307,33 +234,12 @@ class StreamWriter:
         upgrade_polled(self._transport, self._transport.get_protocol(), unread=self._reader.take_unread(), **settings)
 
 
-class Streams(HearsFailedSends, Protocol):
+class Streams(FeedingProtocol):
     """The protocol behind a reader and a writer."""
 
-    __slots__ = ("_has_ended", "_transport", "reader")
+    __slots__ = ()
+
+    reader: StreamReader
 
     def __init__(self, limit: int) -> None:
-        self._has_ended = False
-        self._transport: Any = None
-        self.reader = StreamReader(limit)
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-        self.reader.set_transport(transport)
-
-    def data_received(self, data: bytes) -> None:
-        self.reader.feed_data(data)
-
-    def eof_received(self) -> bool:
-        self._has_ended = True
-        self.reader.feed_eof()
-        return bool(self._transport.can_write_eof())
-
-    def sending_failed(self) -> None:
-        self.reader.keep_all()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        if isinstance(exc, Exception) and not self._has_ended:  # else it was writing that failed
-            self.reader.set_exception(exc)
-        else:
-            self.reader.feed_eof()
+        super().__init__(StreamReader(limit))
