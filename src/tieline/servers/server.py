@@ -3,20 +3,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
-from tieline.endpoints.checks import check_integer
-from tieline.errors import ClosedError, LocalProtocolError
-from tieline.finite import check_timeout
+from tieline.servers.in_thread import ServerInThread
 from tieline.servers.serving import check_done, check_handler, is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
-    from tieline.endpoints.datagrams import DatagramEndpoint
-    from tieline.endpoints.urls import Endpoint
     from tieline.runtimes.asyncio.threads import LoopThread
     from tieline.servers.serving import AsyncNetworkServer
     from tieline.wire.limits import Limits
@@ -44,7 +38,7 @@ class _InPool:
             check_done(result)
 
 
-class NetworkServer:
+class NetworkServer(ServerInThread):
     """Listens, and handles what comes; a context manager that listens and shuts down. Any thread may use it.
 
     Plain handlers run in a pool of threads; async ones run in the private thread. What they raise is logged and
@@ -59,7 +53,7 @@ class NetworkServer:
         workers: How many plain handlers run at the same time at most; further ones wait for their turn.
     """
 
-    _thread: LoopThread | None = None
+    _server: AsyncNetworkServer
 
     def __init__(
         self,
@@ -70,10 +64,8 @@ class NetworkServer:
     ) -> None:
         if not callable(handler):
             raise TypeError(f"handler must be a function, not {type(handler).__name__}")
-        check_integer("workers", workers, lowest=1)
+        super().__init__(workers)
         self._in_pool = _InPool(handler, given)
-        self._workers = workers
-        self._is_closed = False  # since it has listened last, or was made
         self._server = new_server(handler if is_async(handler) else self._in_pool)
         self._server.log_as(type(self).__name__)
         check_handler(handler, self._server.handed)
@@ -81,120 +73,14 @@ class NetworkServer:
     def __repr__(self) -> str:
         return repr(self._server).replace("<Async", "<", 1)
 
-    # --- listening -----------------------------------------------------------------------------------------------
-
     @property
     def limits(self) -> Limits:
         """What peers may cost."""
         return self._server.limits
 
-    def listen(self) -> None:
-        """Start the thread, and listen.
-
-        Raises:
-            OSError: It cannot be listened there.
-            LocalProtocolError: The server is listening already.
-        """
-        self._listen()
-
-    def _listen(self) -> LoopThread:
-        from tieline.runtimes.asyncio.threads import LoopThread  # lazily: with asyncio
-
-        if self._thread is not None:
-            raise LocalProtocolError("the server is listening already")
-        self._is_closed = False
-        self._thread = self._in_pool.thread = thread = LoopThread("tieline server", self._workers)
-        try:
-            thread.call(self._server.listen)
-        except BaseException:
-            self._thread = None
-            thread.stop()
-            raise
-        return thread
+    def _prepare(self, thread: LoopThread) -> None:
+        self._in_pool.thread = thread
 
     def is_serving(self) -> bool:
         """Return whether the server listens."""
         return self._server.is_serving()
-
-    def get_addresses(self) -> tuple[Endpoint | DatagramEndpoint, ...]:
-        """Return where the server really listens, one endpoint per socket; empty when it is not listening."""
-        return self._server.get_addresses()
-
-    @property
-    def url(self) -> str:
-        """The URL to connect to, with the real port. Of several addresses the first.
-
-        Raises:
-            LocalProtocolError: The server is not listening.
-        """
-        return self._server.url
-
-    def close(self) -> None:
-        """Stop listening; what is being handled is left alone. Harmless when not listening. Takes effect soon."""
-        self._is_closed = True
-        if self._thread is not None:
-            self._thread.call_soon(self._server.close)
-
-    def serve_forever(self, *, handle_signals: bool = True, grace: float | None = 10.0) -> None:
-        """Listen if that has not begun, and return when `close` is called or `shutdown` is done; at once if it was.
-
-        At SIGTERM the server shuts down as `shutdown` does, and this returns; a second one cuts all that is left. That
-        is so in the main thread, unless the program handles or ignores SIGTERM itself. Ctrl-C comes out as
-        KeyboardInterrupt; the server goes on then, until it is shut down, as leaving the ``with`` does. So does what a
-        handler raises to end the program, as ``sys.exit`` does.
-
-        Args:
-            handle_signals: False = leave SIGTERM alone.
-            grace: Seconds that running handlers get at SIGTERM; None = as long as it takes.
-
-        Raises:
-            OSError: It cannot be listened there.
-            LocalProtocolError: It listens in the process that this one was forked from.
-        """
-        from tieline.runtimes.asyncio.terminating import serve_until_ended  # lazily, as the thread
-
-        serve_until_ended(
-            self._thread,
-            None if self._is_closed else self._listen,
-            lambda: self._server,
-            handle_signals=handle_signals,
-            grace=grace,
-        )
-
-    def shutdown(self, deadline: float | None = 10.0) -> None:
-        """Stop listening, let handlers finish what they are at, and cut what is left after *deadline* seconds.
-
-        Nothing more is received: a handler that waits for a packet, or asks for the next one, finds that its client is
-        closed. A plain handler that still runs then cannot be stopped: it is left to itself. None waits as long as it
-        takes. Leaving the ``with`` of a server does this too. Handlers must not call this: it waits for them. In a
-        process that was forked from the one that serves it does nothing.
-
-        Raises:
-            ValueError: The deadline is no time; nothing has happened.
-            KeyboardInterrupt, SystemExit: A handler has raised it to end the program, and `serve_forever` has not.
-        """
-        thread = self._thread
-        if thread is None:
-            check_timeout("deadline", deadline)
-            self._is_closed = True
-            return
-        with suppress(ClosedError):  # another thread is about to stop it, or one that was has been interrupted
-            thread.call(self._server.shutdown, deadline)
-        thread.stop()
-        self._is_closed = True
-        self._thread = None
-        thread.raise_ending()
-
-    def __del__(self) -> None:
-        thread = self._thread
-        if thread is not None:
-            thread.forgotten(self, self._server)
-
-    def __enter__(self) -> Self:
-        self.listen()
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.shutdown()

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+"""What the servers of blocking code share, of calls and of packets: the asynchronous one runs in a private thread."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
+
+from tieline.endpoints.checks import check_integer
+from tieline.errors import ClosedError, LocalProtocolError
+from tieline.finite import check_timeout
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from tieline.endpoints.datagrams import DatagramEndpoint
+    from tieline.endpoints.urls import Endpoint
+    from tieline.runtimes.asyncio.threads import LoopThread
+
+__all__ = ["ServerInThread"]
+
+
+class ServerInThread:
+    """Listens, and handles what comes; a context manager that listens and shuts down. Any thread may use it.
+
+    Args:
+        workers: How many plain handlers run at the same time at most; further ones wait for their turn.
+    """
+
+    _thread: LoopThread | None = None
+    _server: Any  # the asynchronous one
+
+    def __init__(self, workers: int) -> None:
+        check_integer("workers", workers, lowest=1)
+        self._workers = workers
+        self._is_closed = False  # since it has listened last, or was made
+
+    def listen(self) -> None:
+        """Start the thread, and listen.
+
+        Raises:
+            OSError: It cannot be listened there.
+            LocalProtocolError: The server is listening already.
+        """
+        self._listen()
+
+    def _listen(self) -> LoopThread:
+        from tieline.runtimes.asyncio.threads import LoopThread  # lazily: with asyncio
+
+        if self._thread is not None:
+            raise LocalProtocolError("the server is listening already")
+        self._is_closed = False
+        self._thread = thread = LoopThread("tieline server", self._workers)
+        try:
+            self._prepare(thread)
+            thread.call(self._server.listen)
+        except BaseException:
+            self._thread = None
+            thread.stop()
+            raise
+        return thread
+
+    @abstractmethod
+    def _prepare(self, thread: LoopThread) -> None:
+        """Get the server that does the work ready to listen in *thread*."""
+
+    def get_addresses(self) -> tuple[Endpoint | DatagramEndpoint, ...]:
+        """Return where the server really listens, one endpoint per socket; empty when it is not listening."""
+        addresses: tuple[Endpoint | DatagramEndpoint, ...] = self._server.get_addresses()
+        return addresses
+
+    @property
+    def url(self) -> str:
+        """The URL to connect to, with the real port. Of several addresses the first.
+
+        Raises:
+            LocalProtocolError: The server is not listening.
+        """
+        url: str = self._server.url
+        return url
+
+    def close(self) -> None:
+        """Stop listening; what is connected is left alone. Harmless when not listening. Takes effect soon."""
+        self._is_closed = True
+        if self._thread is not None:
+            self._thread.call_soon(self._server.close)
+
+    def serve_forever(self, *, handle_signals: bool = True, grace: float | None = 10.0) -> None:
+        """Listen if that has not begun, and return when `close` is called or `shutdown` is done; at once if it was.
+
+        At SIGTERM the server shuts down as `shutdown` does, and this returns; a second one cuts all that is left. That
+        is so in the main thread, unless the program handles or ignores SIGTERM itself. Ctrl-C comes out as
+        KeyboardInterrupt; the server goes on then, until it is shut down, as leaving the ``with`` does. So does what a
+        handler raises to end the program, as ``sys.exit`` does.
+
+        Args:
+            handle_signals: False = leave SIGTERM alone.
+            grace: Seconds that running handlers get at SIGTERM; None = as long as it takes.
+
+        Raises:
+            OSError: It cannot be listened there.
+            LocalProtocolError: It listens in the process that this one was forked from.
+        """
+        from tieline.runtimes.asyncio.terminating import serve_until_ended  # lazily, as the thread
+
+        serve_until_ended(
+            self._thread,
+            None if self._is_closed else self._listen,
+            lambda: self._server,
+            handle_signals=handle_signals,
+            grace=grace,
+        )
+
+    def shutdown(self, deadline: float | None = 10.0) -> None:
+        """Let nobody in, let running handlers finish and their answers go out; after *deadline* seconds cut the rest.
+
+        None waits for them as long as it takes. Leaving the ``with`` of a server does this too. Of several calls at
+        once the earliest deadline holds. A plain handler that still runs then cannot be stopped: it is left to itself,
+        and its answer goes nowhere. Handlers must not call this: it waits for them. In a process that was forked from
+        the one that serves it does nothing.
+
+        A server of packets receives nothing more: a handler that waits for a packet, or asks for the next one, finds
+        that its client is closed.
+
+        Raises:
+            ValueError: The deadline is no time; nothing has happened.
+            KeyboardInterrupt, SystemExit: A handler has raised it to end the program, and `serve_forever` has not.
+        """
+        thread = self._thread
+        if thread is None:
+            check_timeout("deadline", deadline)
+            self._is_closed = True
+            return
+        with suppress(ClosedError):  # another thread is about to stop it, or one that was has been interrupted
+            thread.call(self._server.shutdown, deadline)
+        thread.stop()
+        self._is_closed = True
+        self._thread = None
+        thread.raise_ending()
+
+    def __del__(self) -> None:
+        thread = self._thread
+        if thread is not None:
+            thread.forgotten(self, self._server)
+
+    def __enter__(self) -> Self:
+        self.listen()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.shutdown()
