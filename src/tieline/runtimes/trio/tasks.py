@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from math import inf
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
 
 from tieline.finite import check_seconds, time_after
-from tieline.runtimes.trio.cancelling import CancelScope
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -21,6 +21,27 @@ if TYPE_CHECKING:
 __all__ = ["TrioTasks"]
 
 Result = TypeVar("Result")
+
+
+class CancelScope:
+    """See `tieline.runtimes.tasks.CancelScope`: trio's own; *until* is its deadline."""
+
+    __slots__ = ("_scope",)
+
+    def __init__(self, until: float | None = None) -> None:
+        self._scope = trio.CancelScope(deadline=inf if until is None else until)
+
+    def __enter__(self) -> Self:
+        self._scope.__enter__()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        return bool(self._scope.__exit__(exc_type, exc, traceback))
+
+    def cancel(self) -> None:
+        self._scope.cancel()
 
 
 class TimeLimit:
