@@ -16,7 +16,7 @@ import pytest
 
 from tieline import TCP, Governance, Limits, UnixStream
 from tieline.rpc import handling, outcomes, statistics
-from tieline.runtimes import accept_rules, admission, link, tcp_sockets
+from tieline.runtimes import admission, link, listening, tcp_sockets
 from tieline.runtimes.asyncio import host
 from tieline.runtimes.layers import layer
 from tieline.wire import flow, governance
@@ -87,8 +87,8 @@ def test_the_table_of_what_is_fixed_is_that_of_the_code() -> None:
         f"{admission.FORGOTTEN_AFTER:g} s",
         f"{admission.MAX_REMEMBERED}",
         f"{admission.MAX_TOLD}",
-        f"{accept_rules.MAX_WAITING}",
-        f"{accept_rules.RETRY_AFTER:g} s",
+        f"{listening.MAX_WAITING}",
+        f"{listening.RETRY_AFTER:g} s",
         f"{layer.MAX_ANSWERS}",
         f"{handling.MAX_BOUND}",
         f"1 in {outcomes.SECONDS_BETWEEN:g} s".replace("1 in 1 s", "1 a second"),
@@ -97,9 +97,9 @@ def test_the_table_of_what_is_fixed_is_that_of_the_code() -> None:
         "64",  # shown by tests of the rows H38: there is no constant for it
         f"{governance.SPARE_TIME:g} s",
         f"{statistics.MOST_METHODS}, {statistics.MOST_GROUPS}",
-        f"1 in {accept_rules.TOLD_EVERY:g} s",
+        f"1 in {listening.TOLD_EVERY:g} s",
     ]
-    assert admission.TOLD_EVERY == accept_rules.TOLD_EVERY
+    assert admission.TOLD_EVERY == listening.TOLD_EVERY
     assert outcomes.PEERS_WITHIN == outcomes.PEERS_AT_ONCE
 
 

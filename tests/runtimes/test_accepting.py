@@ -23,7 +23,7 @@ from tests.promptness import prompt
 from tests.runtimes.sockets import Accepted, Recorder, is_reached, open_sockets, settled, stop
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.unix import UnixStream
-from tieline.runtimes import accept_rules
+from tieline.runtimes import listening
 from tieline.runtimes.asyncio import accepting
 from tieline.runtimes.backend import Listener
 
@@ -32,7 +32,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="what Linux does
 
 @pytest.fixture(autouse=True)
 def _nothing_told_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accept_rules, "_last_told", float("-inf"))
+    monkeypatch.setattr(listening, "_last_told", float("-inf"))
 
 
 class Counter(aio.Protocol):
@@ -323,7 +323,7 @@ async def test_more_are_asked_for_when_so_many_have_come_several_times_in_a_row(
         return Counter.made == number
 
     monkeypatch.setattr(socket.socket, "accept", accept)
-    rounds = accept_rules.FULL_ROUNDS
+    rounds = listening.FULL_ROUNDS
     for number in range(1, 2 * rounds + 1):
         connected(listener).close()
         await until(partial(so_many_are_made, number))

@@ -13,12 +13,12 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tieline.runtimes.accept_rules import FULL_ROUNDS, MADE_AT_ONCE, MAX_WAITING, PASSED_OVER, RETRY_AFTER, tell_pause
 from tieline.runtimes.asyncio.host import current_host
 from tieline.runtimes.asyncio.introductions import Introduction
 from tieline.runtimes.asyncio.streams import started
 from tieline.runtimes.contract import OurProtocol
 from tieline.runtimes.fatal import fatal_in
+from tieline.runtimes.listening import FULL_ROUNDS, MADE_AT_ONCE, MAX_WAITING, PASSED_OVER, RETRY_AFTER, tell_pause
 
 if TYPE_CHECKING:
     import socket

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import checkpoint, enable_ki_protection, notify_closing, wait_readable
 
-from tieline.runtimes.accept_rules import MADE_AT_ONCE, MAX_WAITING, PASSED_OVER, RETRY_AFTER, tell_pause
 from tieline.runtimes.fatal import fatal_in
+from tieline.runtimes.listening import MADE_AT_ONCE, MAX_WAITING, PASSED_OVER, RETRY_AFTER, tell_pause
 from tieline.runtimes.trio.streams import StreamTransport
 from tieline.runtimes.trio.waiting import Parking
 
