@@ -15,6 +15,7 @@ from tieline import (
     ClosedError,
     ConnectionLost,
     Limits,
+    LocalProtocolError,
     Methods,
     Server,
     ServerSession,
@@ -87,6 +88,50 @@ async def test_broadcast_passes_over_sessions_that_go_meanwhile(end: str):
         await sending
         clogged.abort()
     await server.broadcast("nobody is left")
+
+
+async def heard(peer: RawPeer) -> bool:
+    """Return whether *peer* is sent a "tick" before its connection ends."""
+    peer.writer.transport.resume_reading()
+    while (message := await peer.line()) is not None:
+        if message["method"] == "tick":
+            return True
+    return False
+
+
+@pytest.mark.row("S3")
+@pytest.mark.parametrize("way", ["free", "slow"])
+async def test_a_session_to_which_a_broadcast_cannot_be_sent_keeps_it_from_no_other(way: str):
+    refused: list[str] = []
+
+    class Picky(ServerSession):
+        """The first one of these that is asked speaks a protocol without arguments by name."""
+
+        def send_notification(self, method: str, args: object = None) -> None:
+            if method == "tick" and not refused:
+                refused.append(self.peer_name())
+                raise LocalProtocolError("it has no named arguments")
+            super().send_notification(method, args)
+
+    limits = Limits(write_high_water=1000, write_low_water=100)
+    async with (
+        serve(Picky, TCP_URL, limits=limits) as server,
+        raw_client(server) as one,
+        raw_client(server) as two,
+        raw_client(server) as three,
+    ):
+        await until(lambda: len(server.sessions) == 3)
+        peers = {"{}:{}".format(*peer.writer.get_extra_info("sockname")): peer for peer in (one, two, three)}
+        if way == "slow":
+            for session in list(server.sessions):
+                await slow_peer(server, peers[session.peer_name()], session)
+        reading = [aio.create_task(heard(peer)) for peer in peers.values()]
+        with pytest.raises(LocalProtocolError, match="no named arguments"):
+            await server.broadcast("tick", n=5)
+        server.close()
+        for session in list(server.sessions):
+            session.close()
+        assert sorted([await one for one in reading]) == [False, True, True]
 
 
 # --- shutdown --------------------------------------------------------------------------------------------------------

@@ -255,20 +255,35 @@ class Server(Serving):
         Those that have room get it at once; then the slow ones are waited for, one after the other (each for
         `Limits.write_timeout` at most: then it is cut). A client that only listens should call or notify once itself:
         one that never sends a valid message is closed by `Limits.idle_timeout`.
+
+        A session to which it cannot be sent, since the protocol that is spoken there has no arguments by name, for
+        instance, keeps it from no other: the first such error is raised when all others have it. The errors are those
+        of `SessionBase.notify` for a message that cannot be sent.
         """
         if args and kwargs:
             raise TypeError("give the arguments by position or by name, not both: JSON-RPC has no way to say both")
         slow: list[SessionBase] = []
+        problem: Exception | None = None
         for session in [one for one in self.sessions if isinstance(one, SessionBase)]:
-            if not session.has_room():
-                slow.append(session)
-            elif not session.is_closing():
-                session.send_notification(method, kwargs or args)
+            try:
+                if not session.has_room():
+                    slow.append(session)
+                elif not session.is_closing():
+                    session.send_notification(method, kwargs or args)
+            except Exception as exc:
+                problem = problem or exc
         for session in slow:
             try:
                 await session.notify(method, *args, **kwargs)
             except (ConnectionLost, ClosedError):
                 continue
+            except Exception as exc:
+                problem = problem or exc
+        if problem is not None:
+            try:
+                raise problem
+            finally:
+                del problem  # its traceback refers to this frame
 
 
 class _Refusal:
