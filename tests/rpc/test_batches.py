@@ -388,6 +388,30 @@ async def test_a_batch_that_is_cancelled_takes_its_open_members_with_it(how: str
         assert client.stats.errors == 0
 
 
+@pytest.mark.row("J3", "S7")
+async def test_who_has_waited_for_a_batch_and_is_cancelled_finds_there_what_has_come():
+    async with raw_server() as (client, peer):
+        batch, ids = await sent(client, peer)
+        peer.send(answer(ids[0], "a"))
+        await batch.requests()[0]
+        found: list[object] = []
+
+        async def wait_and_look() -> None:
+            try:
+                await batch
+            finally:
+                found.extend(batch.results)
+
+        task = aio.create_task(wait_and_look())
+        await turns()
+        task.cancel()
+        with pytest.raises(aio.Cancelled):
+            await task
+        assert found[0] == "a"
+        assert all(isinstance(result, aio.RequestCancelled) for result in found[1:])
+        assert len(found) == 3
+
+
 @pytest.mark.row("S7", "J3")
 async def test_a_loss_fails_the_batch_and_its_open_members():
     async with raw_server() as (client, peer):

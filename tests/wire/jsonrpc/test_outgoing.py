@@ -521,7 +521,12 @@ def test_cancelling_a_batch_cancels_what_is_open() -> None:
 def test_cancelling_whoever_awaits_a_batch_cancels_its_members() -> None:
     heard: list[object] = []
     batch, waiter, requests = sent_batch(2, heard.append)
-    waiter.cancel()
+    steps = batch.__await__()
+    next(steps)
+    with pytest.raises(Cancelled):
+        steps.throw(Cancelled())
+    assert batch.done()
+    assert waiter.cancelled()
     assert all(request.cancelled() for request in requests)
     assert heard == [batch]
 

@@ -37,7 +37,6 @@ class RPCBatchOut(RPCBatch):
         self.outcomes = outcomes
         self._new_member = outcomes.member_class
         self._on_done = on_done
-        self._is_watched = False  # `_waited` will be called
         self.is_sent = False
 
     def add_request(
@@ -144,27 +143,13 @@ class RPCBatchOut(RPCBatch):
             forget: Called with the id of a request that is complete before its answer comes.
             on_done: Instead of what the batch was made with.
         """
-        self._on_done = on_done or self._on_done
-        if self._on_done is not None:
-            self._watched_waiter()
+        on_done = on_done or self._on_done
+        if on_done is not None:
+            self.outcomes.waiter().add_done_callback(partial(_tell_done, on_done, self))
         self.outcomes.sent(self._members, ids, forget)
         self.is_sent = True  # now that some are open: threads may look
         if not ids:
             self.outcomes.complete()
-
-    def _watched_waiter(self) -> RPCRequestOut:
-        """Return what is complete when the batch is; when that is cancelled, so is the batch."""
-        waiter = self.outcomes.waiter()
-        if not self._is_watched:
-            self._is_watched = True
-            waiter.add_done_callback(self._waited)
-        return waiter
-
-    def _waited(self, waiter: RPCRequestOut) -> None:
-        if waiter.cancelled():
-            self.cancel()
-        if self._on_done is not None:
-            self._on_done(self)
 
     def _check_sent(self) -> None:
         """Refuse to wait for what nothing will complete."""
@@ -174,12 +159,15 @@ class RPCBatchOut(RPCBatch):
     def __await__(self) -> Generator[Any, None, RPCBatchOut]:
         self._check_sent()
         try:
-            yield from self._watched_waiter().__await__()
+            yield from self.outcomes.waiter().__await__()
         except (ConnectionLost, ClosedError):
             lost = self.outcomes.lost
             if lost is None:
                 raise
             lost.__traceback__ = None  # it refers to this frame, and so to what keeps the error
+        except BaseException:  # with whoever waits for all, all are cancelled, and that now: the results may be wanted
+            self.cancel()
+            raise
         self.outcomes.check_lost()
         return self
 
@@ -237,3 +225,7 @@ class RPCBatchOut(RPCBatch):
         for request in self._members:
             if not request.done():
                 request.set_exception(exception)
+
+
+def _tell_done(on_done: Callable[[RPCBatchOut], object], batch: RPCBatchOut, _waiter: object) -> None:
+    on_done(batch)
