@@ -85,6 +85,7 @@ class Sink:
         self.slow = False
         self.told: list[str] = []
         self.held: list[Request] = []
+        self.gives_up = False  # what is held, when the end begins
         self.link: Link | None = None
         self.ends: Callable[[], None] | None = None  # what the method ``end`` does before it is answered
         self.asks_back: tuple[object, float] | None = (
@@ -130,7 +131,10 @@ class Sink:
     def room_made(self) -> None:
         self.told.append("room")
 
-    def end_begun(self) -> None: ...
+    def end_begun(self) -> None:
+        while self.gives_up and self.held and self.link is not None:
+            self.link.machine.abandon(self.held.pop())
+            self.link.flush_soon()
 
     def results_unsent(self, unsent: Sequence[tuple[Request, Exception]]) -> None:
         self.told += [f"unsent: {request.method}" for request, _ in unsent]

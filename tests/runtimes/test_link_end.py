@@ -68,6 +68,23 @@ def test_what_is_not_to_be_read_is_not_read_behind_a_send_that_failed_either(why
         assert ours.recv(100) == ANSWER
 
 
+# --- what waits for the end ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("H9", "J10")
+def test_what_is_answered_since_the_end_has_begun_leaves_before_the_transport_is_closed() -> None:
+    s = scene()
+    s.sink.gives_up = True
+    s.call("a")
+    s.call("b")
+    answers = [{"jsonrpc": "2.0", "id": number, "result": 1} for number in (0, 1)]
+    s.receive([request(1, "hold"), request(2)], *answers)
+    assert s.link.is_corked  # those who have called may have more to ask
+    s.link.eof_received()
+    assert s.transport.messages()[-1] == [{"jsonrpc": "2.0", "id": 2, "result": [2]}]
+    assert s.transport.orders[-2:] == ["write", "close"]
+
+
 # --- writing that is stuck -------------------------------------------------------------------------------------------
 
 

@@ -419,6 +419,8 @@ class Link(OurProtocol, Generic[MachineT]):
         if machine.state is not State.OPEN:
             if machine.state is State.DRAINING:
                 self._sink.end_begun()  # that may have been all that it waited for
+                if machine.queued:  # what that completed of a batch: corked, it would come behind the close
+                    self._write()
             if machine.state > State.DRAINING:
                 if not self._closing:
                     self._follow_end()
