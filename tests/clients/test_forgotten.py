@@ -8,13 +8,17 @@ import gc
 import subprocess
 import sys
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests import aio
 from tests.clients.test_async_streams import LINES, all_of, pair
 from tieline.clients import AsyncUnixStreamClient, UnixStreamClient
+from tieline.exceptions import SendTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FORGET = """
 import socket
@@ -53,6 +57,40 @@ def test_so_does_one_in_blocking_code(monkeypatch: pytest.MonkeyPatch) -> None:
         gc.collect()
         assert theirs.recv(10) == b""
     assert told == [ResourceWarning]
+
+
+def send_behind_another(client: UnixStreamClient[Any, Any]) -> None:
+    with pytest.raises(SendTimeout):
+        client.send_packet("x" * 10_000_000, timeout=0)
+    client.send_packet("y", timeout=0)
+
+
+TIMED_OUT: dict[str, Callable[[UnixStreamClient[Any, Any]], object]] = {
+    "recv_packet": lambda client: client.recv_packet(timeout=0),
+    "recv_packets": lambda client: client.recv_packets(timeout=0),
+    "iterator": lambda client: next(client.iter_received_packets(timeout=0), None) or client.recv_packet(timeout=0),
+    "send_packet": send_behind_another,
+}
+
+
+@pytest.mark.parametrize("waits", TIMED_OUT.values(), ids=TIMED_OUT)
+def test_one_whose_time_was_over_is_closed_when_it_is_forgotten_and_not_when_the_garbage_is_collected(
+    waits: Callable[[UnixStreamClient[Any, Any]], object],
+) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        with pair() as (ours, theirs):
+            client = UnixStreamClient(ours, LINES)
+            del ours
+            with pytest.raises(TimeoutError):
+                waits(client)
+            with pytest.warns(ResourceWarning, match="unclosed client"):
+                del client
+            while theirs.recv(1 << 20):
+                pass
+    finally:
+        gc.enable()
 
 
 def test_one_that_is_forgotten_when_the_interpreter_ends_is_named() -> None:

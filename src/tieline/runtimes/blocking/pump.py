@@ -236,7 +236,7 @@ class Pump(LoneCalls):
         try:
             while True:
                 try:
-                    waiter = self.do(coroutine.send, None) if error is None else self.do(_thrown, coroutine, error)
+                    waiter = self.do(coroutine.send, None) if error is None else self.do(_thrown, coroutine, [error])
                 except StopIteration as stop:
                     is_over = True
                     return stop.value
@@ -248,6 +248,9 @@ class Pump(LoneCalls):
                         error = TimeoutError("not done in time")
                 except BaseException as exc:  # the coroutine is to clean up
                     error = exc
+        except BaseException:
+            error = waiter = None  # the traceback refers to this frame
+            raise
         finally:
             if not is_over:  # an interrupt may have come before it was told of anything
                 self.do(coroutine.close)
@@ -337,14 +340,18 @@ class Pump(LoneCalls):
                 self._take()
 
 
-def _thrown(coroutine: Coroutine[Any, Any, Any], error: BaseException) -> Any:
-    """Throw *error* into a coroutine; return what it awaits next, or *error* where that comes out.
+def _thrown(coroutine: Coroutine[Any, Any, Any], box: list[BaseException]) -> Any:
+    """Throw the error in *box* into a coroutine; return what it awaits next, or the error where that comes out.
 
-    It has interrupted a wait then, and no move: the connection is as it was.
+    It has interrupted a wait then, and no move: the connection is as it was. The box is empty behind that, for the
+    traceback of the error refers to the frames of whoever has called this, and they to the box.
     """
+    error = box.pop()
     try:
         return coroutine.throw(error)
     except BaseException as exc:
         if exc is not error:
             raise
-        return error
+        return exc
+    finally:
+        del error
