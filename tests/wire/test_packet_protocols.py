@@ -83,7 +83,30 @@ class OneWord(AbstractIncrementalPacketSerializer[str, str]):
         return word.decode(), rest
 
 
+class OnlySent(AbstractIncrementalPacketSerializer[str, str]):
+    """What its author has forgotten is to read."""
+
+    def frame(self, packet: str, /) -> bytes:
+        return packet.encode()
+
+
+class OnlyReceived(AbstractIncrementalPacketSerializer[str, str]):
+    """What its author has forgotten is to write."""
+
+    def incremental_deserialize(self) -> Generator[None, bytes, tuple[str, bytes]]:
+        return (yield).decode(), b""
+
+
 REFUSED: list[tuple[Callable[[], object], str]] = [
+    (
+        lambda: StreamProtocol(OnlySent()),
+        "OnlySent is abstract: it overrides neither incremental_deserialize nor",
+    ),
+    (
+        lambda: StreamProtocol(OnlyReceived()),
+        "OnlyReceived is abstract: it overrides neither incremental_serialize nor",
+    ),
+    (lambda: OnlyReceived().serialize("x"), "OnlyReceived is abstract"),
     (lambda: StreamProtocol(5), "must be an AbstractIncrementalPacketSerializer, not int$"),  # type: ignore[call-overload]  # that is the point
     (lambda: StreamProtocol(JSONSerializer), "not the class JSONSerializer itself"),  # type: ignore[call-overload]  # that is the point
     (lambda: StreamProtocol(BytesSerializer()), "LengthPrefixedSerializer makes any serializer fit"),  # type: ignore[call-overload]  # that is the point
@@ -386,6 +409,14 @@ def test_a_generator_is_given_little_behind_its_packet_however_much_has_come() -
     assert decoder.pending == len(data) + 2
     assert decoder.unread() == data[1:] + b"end"
     assert (decoder.pending, decoder.is_ready) == (0, False)
+
+
+def test_a_serializer_that_says_not_how_to_read_tells_so_when_it_is_to() -> None:
+    decoder = OnlySent().new_decoder()
+    decoder.feed(b"x")
+    _, fault = decoder.take(1)
+    assert fault is not None
+    assert str(fault.__cause__) == "OnlySent is abstract: it overrides neither new_decoder nor incremental_deserialize"
 
 
 class Passing(AbstractIncrementalPacketSerializer[Any, Any]):

@@ -23,6 +23,7 @@ from tieline.wire.serializers.abc import (
     AbstractPacketSerializer,
     BufferedIncrementalPacketSerializer,
     both,
+    check_overridden,
     overrides,
 )
 from tieline.wire.serializers.decoding import ConvertingDecoder, PacketDecoder
@@ -90,6 +91,8 @@ class AnyStreamProtocol(ABC, Generic[SentT_contra, ReceivedT_co]):
             if isinstance(serializer, AbstractPacketSerializer):
                 hint = "; LengthPrefixedSerializer makes any serializer fit for streams"
             raise TypeError(f"serializer must be {a(wanted)}, not {name_of(serializer)}{hint}")
+        check_overridden(type(serializer), "incremental_serialize", "frame")
+        check_overridden(type(serializer), "incremental_deserialize", "new_decoder")
         self._serializer: Any = serializer
         self._converter: Any = None if converter is None else checked_converter(converter)
 

@@ -25,6 +25,7 @@ from tieline.wire.serializers.compressed import (
     ZlibCompressorSerializer,
     ZstdCompressorSerializer,
 )
+from tieline.wire.serializers.decoding import PacketDecoder
 from tieline.wire.serializers.encoded import Base64EncoderSerializer
 from tieline.wire.serializers.encrypted import EncryptorSerializer
 from tieline.wire.serializers.file_based import FileBasedPacketSerializer
@@ -39,8 +40,6 @@ from tieline.wire.serializers.structs import NamedTupleStructSerializer, StructS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-
-    from tieline.wire.serializers.decoding import PacketDecoder
 
 if sys.version_info < (3, 14):
     # What `compression.zstd` is from 3.14 on, under its name on older interpreters.
@@ -131,6 +130,49 @@ class BufferedNetString(NetString, BufferedIncrementalPacketSerializer[bytes, by
         while filled - 1 < size:
             filled += yield filled if filled % 2 else filled - len(buffer)
         return bytes(buffer[1 : 1 + size]), memoryview(buffer)[1 + size : filled]
+
+
+class QuartetDecoder(PacketDecoder[int]):
+    """Big-endian numbers of four bytes; the largest is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        self._held += data
+        self.is_ready = True
+
+    def take(self, most: int) -> tuple[list[int], Exception | None]:
+        taken: list[int] = []
+        while len(taken) < most and len(self._held) >= 4:
+            number = int.from_bytes(self._held[:4], "big")
+            del self._held[:4]
+            if number == 0xFFFFFFFF:
+                return taken, DeserializeError("the largest")
+            taken.append(number)
+        self.is_ready = len(self._held) >= 4
+        return taken, None
+
+    @property
+    def pending(self) -> int:
+        return len(self._held)
+
+    def unread(self) -> bytes:
+        rest = bytes(self._held)
+        self._held.clear()
+        self.is_ready = False
+        return rest
+
+
+class Quartets(AbstractIncrementalPacketSerializer[int, int]):
+    """As a user writes one who wants no generators: in place of the two that make and read them."""
+
+    def frame(self, packet: int, /) -> bytes:
+        return packet.to_bytes(4, "big")
+
+    def new_decoder(self) -> QuartetDecoder:
+        return QuartetDecoder()
 
 
 class Pascal(FileBasedPacketSerializer[bytes, bytes]):
@@ -317,6 +359,7 @@ RIGS: dict[str, SerializerRig] = {
     "bytes": SerializerRig(BytesSerializer, BYTES),
     "generators": SerializerRig(NetString, [b"abc", b"", b"123456789"], faulty=[b"x"]),
     "a buffer": SerializerRig(BufferedNetString, [b"abc", b"", b"123456789"], faulty=[b"x"]),
+    "a decoder": SerializerRig(Quartets, [1, 2, 0xFFFFFFFE], faulty=[b"\xff" * 4]),
     "a file": SerializerRig(
         Pascal, [b"abc", b"", b"x" * 99], ending=[b"\xff"], too_large=[(b"\xc8" + b"x" * 200, False)]
     ),

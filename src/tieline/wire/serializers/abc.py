@@ -6,9 +6,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic
 
-from tieline.errors import DeserializeError
+from tieline.errors import DeserializeError, IncrementalDeserializeError
 from tieline.wire.default import NOTHING
-from tieline.wire.serializers.generated import GeneratorDecoder
+from tieline.wire.serializers.generated import GeneratorDecoder, read_one
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -32,7 +32,9 @@ __all__ = [
     "ReceivedT_co",
     "SentT_contra",
     "both",
+    "check_overridden",
     "derives_first",
+    "incremental_error",
     "overrides",
 ]
 
@@ -76,16 +78,16 @@ class AbstractIncrementalPacketSerializer(AbstractPacketSerializer[SentT_contra,
     """A serializer that finds the end of a packet in a stream by itself.
 
     Override `incremental_serialize` and `incremental_deserialize`; or `frame` and `new_decoder`, which cost less for
-    each packet. Whichever a class defines last is used.
+    each packet. Whichever a class defines last is used. Without one of each two, protocols refuse it by a TypeError.
     """
 
     __slots__ = ()
 
-    @abstractmethod
     def incremental_serialize(self, packet: SentT_contra, /) -> Generator[bytes, None, None]:
         """Yield the bytes of *packet* in the stream, in as many pieces as is convenient."""
+        check_overridden(type(self), "frame", "incremental_serialize")
+        yield self.frame(packet)
 
-    @abstractmethod
     def incremental_deserialize(self) -> Generator[None, bytes, tuple[ReceivedT_co, bytes]]:
         """Read one packet: ``data = yield`` gives the next bytes of the stream; return the packet and what is behind.
 
@@ -93,6 +95,8 @@ class AbstractIncrementalPacketSerializer(AbstractPacketSerializer[SentT_contra,
             IncrementalDeserializeError: The bytes are no packet; its ``remaining_data``, which is less than what was
                 given, is where to go on. Anything else ends the stream, since where it goes on is unknown then.
         """
+        check_overridden(type(self), "new_decoder", "incremental_deserialize")
+        return (yield from read_one(self.new_decoder(), incremental_error))
 
     def serialize(self, packet: SentT_contra, /) -> bytes:
         """Return the bytes of *packet*: those that it has in a stream."""
@@ -152,6 +156,27 @@ class BufferedIncrementalPacketSerializer(AbstractIncrementalPacketSerializer[Se
 def overrides(kind: type[Any], base: type[Any], name: str) -> bool:
     """Return whether *kind* has another method *name* than *base*, from which it derives."""
     return getattr(kind, name) is not getattr(base, name)
+
+
+def check_overridden(kind: type[Any], name: str, other: str) -> None:
+    """Refuse a serializer that has neither of two ways to do the same.
+
+    Raises:
+        TypeError: So it is with *kind*.
+    """
+    base = AbstractIncrementalPacketSerializer
+    if not (overrides(kind, base, name) or overrides(kind, base, other)):
+        raise TypeError(f"{kind.__name__} is abstract: it overrides neither {name} nor {other}")
+
+
+def incremental_error(fault: Exception, remaining_data: bytes) -> IncrementalDeserializeError:
+    """Return what generators raise for a *fault* of a decoder that goes on behind it."""
+    if isinstance(fault, IncrementalDeserializeError):
+        fault.remaining_data = remaining_data
+        return fault
+    error = IncrementalDeserializeError(str(fault), remaining_data)
+    error.__cause__ = fault
+    return error
 
 
 def derives_first(kind: type[Any], name: str, other: str) -> bool:

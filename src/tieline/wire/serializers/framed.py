@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""What our serializers for streams have in common: a limit, and the generators that the base classes ask for."""
+"""What our serializers for streams have in common: a limit, and the buffer that the base classes ask for."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.errors import IncrementalDeserializeError, LimitOverrunError
-from tieline.wire.serializers.abc import BufferedIncrementalPacketSerializer, ReceivedT_co, SentT_contra
+from tieline.errors import LimitOverrunError
+from tieline.wire.serializers.abc import (
+    BufferedIncrementalPacketSerializer,
+    ReceivedT_co,
+    SentT_contra,
+    incremental_error,
+)
 from tieline.wire.serializers.generated import read_one
 
 if TYPE_CHECKING:
@@ -65,14 +70,6 @@ class FramedSerializer(BufferedIncrementalPacketSerializer[SentT_contra, Receive
     def new_decoder(self) -> PacketDecoder[ReceivedT_co]:
         """Return a decoder for one connection."""
 
-    def incremental_serialize(self, packet: SentT_contra, /) -> Generator[bytes, None, None]:
-        """Yield the bytes of *packet* in the stream."""
-        yield self.frame(packet)
-
-    def incremental_deserialize(self) -> Generator[None, bytes, tuple[ReceivedT_co, bytes]]:
-        """Read one packet; see `AbstractIncrementalPacketSerializer.incremental_deserialize`."""
-        return (yield from read_one(self.new_decoder(), _incremental_error))
-
     def create_deserializer_buffer(self, sizehint: int, /) -> bytearray:
         """Return a buffer of *sizehint* bytes."""
         return bytearray(sizehint)
@@ -81,14 +78,4 @@ class FramedSerializer(BufferedIncrementalPacketSerializer[SentT_contra, Receive
         self, buffer: Any, /
     ) -> Generator[int | None, int, tuple[ReceivedT_co, bytes | bytearray | memoryview]]:
         """Read one packet; see `BufferedIncrementalPacketSerializer.buffered_incremental_deserialize`."""
-        return (yield from read_one(self.new_decoder(), _incremental_error, buffer))
-
-
-def _incremental_error(fault: Exception, remaining_data: bytes) -> IncrementalDeserializeError:
-    """Return what generators raise for a *fault* of a decoder that goes on behind it."""
-    if isinstance(fault, IncrementalDeserializeError):
-        fault.remaining_data = remaining_data
-        return fault
-    error = IncrementalDeserializeError(str(fault), remaining_data)
-    error.__cause__ = fault
-    return error
+        return (yield from read_one(self.new_decoder(), incremental_error, buffer))
