@@ -19,7 +19,10 @@ from __future__ import annotations
 import time
 import tracemalloc
 from collections.abc import Callable, Generator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import zip_longest
 from random import Random
 from typing import Any, Final
 
@@ -41,6 +44,8 @@ MAX_STEPS: Final = 100_000
 # So many packets, and so many bytes of them, come at once where the work that they make is measured.
 MANY: Final = 16_384
 MUCH: Final = 256 * 1024
+# So often one byte comes where it is seen whether it can take all of the stack.
+DEEP: Final = 20_000
 
 
 @dataclass(frozen=True)
@@ -133,35 +138,35 @@ class _HookedBuffered(BufferedStreamProtocol[Any, Any]):
         return (yield from super().build_packet_from_buffer(buffer))
 
 
-def _decoders(rig: SerializerRig) -> list[tuple[str, PacketDecoder[Any]]]:
-    """Return a decoder of each way in which the serializer can be read; none when it is not for streams."""
-    made = rig.make()
+def _ways(made: AbstractPacketSerializer[Any, Any]) -> list[tuple[str, Callable[[], PacketDecoder[Any]]]]:
+    """Return what makes a decoder, for each way in which a serializer can be read; none when it is not for streams."""
     if not isinstance(made, AbstractIncrementalPacketSerializer):
         return []
-    ways: list[tuple[str, PacketDecoder[Any]]] = [
-        ("StreamProtocol", StreamProtocol(made).new_decoder()),
-        ("a hook of StreamProtocol", _Hooked(_incremental(rig)).new_decoder()),
-        ("incremental_deserialize", GeneratorDecoder(_incremental(rig).incremental_deserialize)),
+    ways: list[tuple[str, Callable[[], PacketDecoder[Any]]]] = [
+        ("StreamProtocol", StreamProtocol(made).new_decoder),
+        ("a hook of StreamProtocol", _Hooked(made).new_decoder),
+        ("incremental_deserialize", partial(GeneratorDecoder, made.incremental_deserialize)),
     ]
     if isinstance(made, BufferedIncrementalPacketSerializer):
-        ways.append(("BufferedStreamProtocol", BufferedStreamProtocol(_buffered(rig)).new_decoder()))
-        ways.append(("a hook of BufferedStreamProtocol", _HookedBuffered(_buffered(rig)).new_decoder()))
-        buffered = _buffered(rig)
-        own = BufferDecoder(buffered.create_deserializer_buffer, buffered.buffered_incremental_deserialize)
-        ways.append(("buffered_incremental_deserialize", own))
+        create, read = made.create_deserializer_buffer, made.buffered_incremental_deserialize
+        ways.append(("BufferedStreamProtocol", BufferedStreamProtocol(made).new_decoder))
+        ways.append(("a hook of BufferedStreamProtocol", _HookedBuffered(made).new_decoder))
+        ways.append(("buffered_incremental_deserialize", partial(BufferDecoder, create, read)))
     return ways
 
 
+def _decoders(rig: SerializerRig) -> list[tuple[str, PacketDecoder[Any]]]:
+    """Return a decoder for each way, each of a serializer of its own."""
+    count = len(_ways(rig.make()))
+    return [(way, new_decoder()) for way, new_decoder in (_ways(rig.make())[number] for number in range(count))]
+
+
 def _incremental(rig: SerializerRig) -> AbstractIncrementalPacketSerializer[Any, Any]:
-    made = rig.make()
+    return _for_streams(rig.make())
+
+
+def _for_streams(made: AbstractPacketSerializer[Any, Any]) -> AbstractIncrementalPacketSerializer[Any, Any]:
     if not isinstance(made, AbstractIncrementalPacketSerializer):
-        raise AssertionError("make() returns serializers of different kinds")
-    return made
-
-
-def _buffered(rig: SerializerRig) -> BufferedIncrementalPacketSerializer[Any, Any]:
-    made = rig.make()
-    if not isinstance(made, BufferedIncrementalPacketSerializer):
         raise AssertionError("make() returns serializers of different kinds")
     return made
 
@@ -169,6 +174,17 @@ def _buffered(rig: SerializerRig) -> BufferedIncrementalPacketSerializer[Any, An
 def _frames(rig: SerializerRig) -> list[bytes]:
     frame = StreamProtocol(_incremental(rig)).framer()
     return [frame(packet) for packet in rig.packets]
+
+
+def _streams(rig: SerializerRig) -> list[tuple[str, bytes]]:
+    """Return all packets as a stream, by each way in which one can be made."""
+    made = _incremental(rig)
+    by_generator = (piece for packet in rig.packets for piece in made.incremental_serialize(packet))
+    return [
+        ("frame", b"".join(_frames(rig))),
+        ("frames", _incremental(rig).frames(rig.packets)),
+        ("incremental_serialize", b"".join(by_generator)),
+    ]
 
 
 def _drain(decoder: PacketDecoder[Any], seen: list[Any], most: int) -> None:
@@ -219,21 +235,47 @@ def _all_cuts(data: bytes) -> list[list[bytes]]:
 
 @_case
 def a_packet_comes_back(rig: SerializerRig) -> None:
-    """What serialize makes, deserialize turns back."""
+    """What serialize makes, deserialize turns back; the packet that was sent is as it was."""
     for packet in rig.packets:
-        data = rig.make().serialize(packet)
+        sent = deepcopy(packet)
+        before = repr(sent)
+        data = rig.make().serialize(sent)
+        _expect(repr(sent) == before, f"serialize has changed the packet: it was {before}, and is {sent!r}")
         _expect(type(data) is bytes, f"serialize returned {type(data).__name__}, not bytes")
-        back = rig.make().deserialize(data)
-        _expect(back == packet, f"sent {packet!r}, got {back!r}")
+        _expect_back(rig.make(), data, packet, "alone")
+
+
+@_case
+def nothing_is_kept_between_packets(rig: SerializerRig) -> None:
+    """One serializer reads packets in any order, and behind what was none, as datagrams come."""
+    made = rig.make()
+    for packet, data in reversed([(packet, made.serialize(packet)) for packet in rig.packets]):
+        _expect_back(made, data, packet, "in another order")
+    for packet in rig.packets:
+        data = made.serialize(packet)
+        for none in (*(data[:cut] for cut in _cuts(len(data))), *(_flipped(data, at) for at in _cuts(len(data) - 1))):
+            _refused_or_read(made, none)
+            _expect_back(made, made.serialize(packet), packet, f"behind {none!r}")
+
+
+def _expect_back(made: AbstractPacketSerializer[Any, Any], data: bytes, packet: Any, when: str) -> None:
+    try:
+        back = made.deserialize(data)
+    except DeserializeError as exc:
+        raise AssertionError(f"{when}: sent {packet!r}, got {exc!r}") from exc
+    _expect(back == packet, f"{when}: sent {packet!r}, got {back!r}")
 
 
 @_case
 def a_stream_comes_back(rig: SerializerRig) -> None:
-    """Packets that are sent one behind the other come out so, in every way to read them."""
-    for way, decoder in _decoders(rig):
-        back = _read(decoder, [b"".join(_frames(rig))])
-        _expect(back == list(rig.packets), f"{way}: sent {list(rig.packets)!r}, got {back!r}")
-        _expect(decoder.pending == 0, f"{way}: {decoder.pending} bytes are left over")
+    """Packets that are sent one behind the other come out so, in every way to send and to read them."""
+    if not _decoders(rig):
+        return
+    for how, stream in _streams(rig):
+        for way, decoder in _decoders(rig):
+            back = _read(decoder, [stream])
+            _expect(back == list(rig.packets), f"{how}, {way}: sent {list(rig.packets)!r}, got {back!r}")
+            _expect(decoder.pending == 0, f"{how}, {way}: {decoder.pending} bytes are left over")
 
 
 @_case
@@ -272,12 +314,12 @@ def a_part_in_a_datagram_is_refused(rig: SerializerRig) -> None:
     for packet in rig.packets:
         data = rig.make().serialize(packet)
         for cut in _cuts(len(data)):
-            _refused_or_read(rig, data[:cut])
+            _refused_or_read(rig.make(), data[:cut])
 
 
-def _refused_or_read(rig: SerializerRig, data: bytes) -> None:
+def _refused_or_read(made: AbstractPacketSerializer[Any, Any], data: bytes) -> None:
     try:
-        rig.make().deserialize(data)
+        made.deserialize(data)
     except DeserializeError:
         pass
     except Exception as exc:
@@ -286,19 +328,20 @@ def _refused_or_read(rig: SerializerRig, data: bytes) -> None:
 
 @_case
 def streams_do_not_meet(rig: SerializerRig) -> None:
-    """Two connections that share a serializer do not see each other's bytes."""
-    if not _decoders(rig):
-        return
-    protocol = StreamProtocol(_incremental(rig))
-    one, other = protocol.new_decoder(), protocol.new_decoder()
-    frame = protocol.framer()
-    seen: tuple[list[Any], list[Any]] = ([], [])
-    for packet in rig.packets:
-        for decoder, back in zip((one, other), seen, strict=True):
-            for piece in _bytewise(frame(packet)):
+    """Two connections that share a serializer, and whose bytes come in turns, get their own packets, in every way."""
+    shared = rig.make()
+    packets = (list(rig.packets), [*reversed(rig.packets)])
+    for way, new_decoder in _ways(shared):
+        frame = StreamProtocol(_for_streams(shared)).framer()
+        framed = [tuple(map(frame, pair)) for pair in zip(*packets, strict=True)]
+        streams = [_bytewise(b"".join(pieces)) for pieces in zip(*framed, strict=True)]
+        decoders = (new_decoder(), new_decoder())
+        seen: tuple[list[Any], list[Any]] = ([], [])
+        for pieces in zip_longest(*streams, fillvalue=b""):
+            for decoder, piece, back in zip(decoders, pieces, seen, strict=True):
                 decoder.feed(piece)
                 _drain(decoder, back, 1)
-    _expect(seen == (list(rig.packets), list(rig.packets)), f"got {seen!r}")
+        _expect(seen == packets, f"{way}: sent {packets!r}, got {seen!r}")
 
 
 @_case
@@ -306,7 +349,7 @@ def damage_is_a_fault(rig: SerializerRig) -> None:
     """Any bit of a packet may be wrong: that is told as a DeserializeError or not seen, and cuts do not matter."""
     data = rig.make().serialize(rig.packets[0])
     for at in _cuts(len(data) - 1):
-        _refused_or_read(rig, _flipped(data, at))
+        _refused_or_read(rig.make(), _flipped(data, at))
     if not _decoders(rig):
         return
     framed = b"".join(_frames(rig)[:2])
@@ -330,12 +373,14 @@ def _same_in_all_cuts(rig: SerializerRig, data: bytes) -> None:
 
 @_case
 def garbage_is_a_fault(rig: SerializerRig) -> None:
-    """Bytes of chance are told as DeserializeErrors or wait for more, and cuts do not matter."""
+    """Bytes of chance are told as DeserializeErrors or wait for more, at any cut; so is one byte again and again."""
     for seed in range(20):
         data = Random(seed).randbytes(300)
-        _refused_or_read(rig, data)
+        _refused_or_read(rig.make(), data)
         if _decoders(rig):
             _same_in_all_cuts(rig, data)
+    for byte in range(256):  # with some of them something begins within something, more often than a stack is deep
+        _refused_or_read(rig.make(), bytes([byte]) * DEEP)
 
 
 @_case

@@ -428,12 +428,91 @@ class Inflating(Letters):
         return super().deserialize(data)
 
 
+class Forgetful(AbstractIncrementalPacketSerializer[int, int]):
+    """Forgets what it knows of one connection when another one has something to say."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def frame(self, packet: int, /) -> bytes:
+        return bytes([packet]) + b"x" * packet
+
+    def incremental_deserialize(self) -> Generator[None, bytes, tuple[int, bytes]]:
+        data = yield
+        self._size = data[0]
+        while len(data) <= self._size:
+            data += yield
+        return data[0], data[1 + data[0] :]
+
+
+class Gathering(Letters):
+    """Keeps what it could not read, and reads it with the next one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held = b""
+
+    def deserialize(self, data: bytes, /) -> str:
+        self._held += data
+        word = super().deserialize(self._held)
+        self._held = b""
+        return word
+
+
+class Numbering(Letters):
+    """Takes packets in the order in which they were sent alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sent = self._received = 0
+
+    def serialize(self, packet: str, /) -> bytes:
+        self._sent += 1
+        return bytes([64 + self._sent]) + packet.encode()
+
+    def deserialize(self, data: bytes, /) -> str:
+        word = super().deserialize(data)
+        self._received += 1
+        if ord(word[0]) != 64 + self._received:
+            raise DeserializeError("not its turn")
+        return word[1:]
+
+
+class Changing(JSONSerializer[Any, Any]):
+    """Leaves its mark in what it sends."""
+
+    def serialize(self, packet: Any, /) -> bytes:
+        packet.setdefault("version", 2)
+        return super().serialize(packet)
+
+
+class Unended(Letters):
+    """Has another way to send in its generator."""
+
+    def frame(self, packet: str, /) -> bytes:
+        return super().frame(packet)
+
+    def incremental_serialize(self, packet: str, /) -> Generator[bytes, None, None]:
+        yield self.serialize(packet)
+
+
+class Deep(Letters):
+    """Goes into what is in brackets, and into that again."""
+
+    def deserialize(self, data: bytes, /) -> str:
+        return self.deserialize(data[1:]) if data[:1] == b"[" else super().deserialize(data)
+
+
 BREAKING: list[tuple[Callable[[], Any], str]] = [
     (Smuggling, "the_limit_holds"),
     (Losing, "the_stream_goes_on"),
     (Square, "many_at_once_are_no_more_work"),
     (Inflating, "a_bomb_does_not_go_off"),
     (lambda: Letters(limit=100_000), "a_bomb_does_not_go_off"),
+    (Gathering, "nothing_is_kept_between_packets"),
+    (Numbering, "nothing_is_kept_between_packets"),
+    (Unended, "a_stream_comes_back"),
+    (Deep, "garbage_is_a_fault"),
 ]
 
 
@@ -451,6 +530,19 @@ def test_the_kit_sees_who_breaks_its_promises(make: Any, promise: str) -> None:
     case = next(case for case in SERIALIZER_CASES if case.name == promise)
     with pytest.raises(AssertionError):
         case.check(rig)
+
+
+@pytest.mark.parametrize(
+    ("make", "packets", "promise"),
+    [
+        (Forgetful, [1, 5, 3], "streams_do_not_meet"),
+        (Changing, [{"a": 1}, {}], "a_packet_comes_back"),
+    ],
+)
+def test_and_who_breaks_those_that_it_takes_other_packets_to_see(make: Any, packets: Any, promise: str) -> None:
+    case = next(case for case in SERIALIZER_CASES if case.name == promise)
+    with pytest.raises(AssertionError):
+        case.check(SerializerRig(make, packets))
 
 
 @pytest.mark.row("H75", "H77", "H78")
