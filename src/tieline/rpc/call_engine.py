@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tieline.rpc.roles import CallOwner
     from tieline.runtimes.host import Waiter
-    from tieline.wire.jsonrpc.batch_members import Outcomes
+    from tieline.wire.jsonrpc.batch_members import BatchMember, Outcomes
     from tieline.wire.jsonrpc.events import Event
 
     Base = Engine[CallOwner, LoneConnection, Handling]
@@ -68,9 +68,7 @@ class CallEngine(Base):
             link.arm_anew()
         return calls.next_id - 1
 
-    def ask_batch_alone(
-        self, methods: Sequence[str], params: Sequence[object], tokens: Sequence[Any]
-    ) -> Sequence[int] | None:
+    def ask_batch_alone(self, members: list[BatchMember]) -> Sequence[int] | None:
         """Send a batch of calls that nothing else goes on beside: it is written now. Return their ids.
 
         None, and nothing is done, when it has to go the way of all others: see `Connection.send_batch`.
@@ -78,7 +76,7 @@ class CallEngine(Base):
         machine, link = self.machine, self.link
         if link.in_turn or link.is_corked:
             return None
-        data = machine.ask_batch(methods, params, tokens)
+        data = machine.ask_batch(members)
         if data is None:
             return None
         link.last_sent = now = self.host.now()
@@ -88,7 +86,7 @@ class CallEngine(Base):
         if calls.is_idle:
             machine.plan_look(now)
             link.arm_anew()
-        return range(calls.next_id - len(tokens), calls.next_id)
+        return range(calls.next_id - len(members), calls.next_id)
 
     def handle_one(self, event: Any, /) -> bytes | None:
         if event.__class__ is tuple:

@@ -160,7 +160,7 @@ class CallCore(SessionCore[CallEngineT], Caller):
         *on_done* is called with it when it is complete.
         """
         engine = self._connected()
-        return RPCBatchOut(engine.host.new_outcomes(engine.note_early), on_done)
+        return RPCBatchOut(engine.host.new_outcomes(engine.note_early), on_done, engine.machine.calls.next_id)
 
     def send_batch(
         self,
@@ -185,11 +185,11 @@ class CallCore(SessionCore[CallEngineT], Caller):
             raise LocalProtocolError("the batch has been sent")
         if batch.has_ended_requests:
             raise LocalProtocolError("a request of the batch is complete or cancelled already")
-        methods, params, tokens = batch.columns()
         machine = engine.machine
         is_alone = not machine.calls.open and not machine.requests.count
-        ids = engine.ask_batch_alone(methods, params, tokens) if is_alone and timeout is DEFAULT else None
+        ids = engine.ask_batch_alone(batch.plain_members) if is_alone and timeout is DEFAULT else None
         if ids is None:
+            methods, params, tokens = batch.columns()
             ids = machine.send_batch(methods, params, tokens, engine.host.now(), timeout)
             engine.link.flush_soon(is_alone=is_alone)
         batch.sent(ids, engine.forget, on_done)

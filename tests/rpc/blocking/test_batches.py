@@ -14,6 +14,7 @@ from tests.rpc.blocking.peers import Task, entries, no_entries, pair, raw_pair, 
 from tests.rpc.test_batches import LOST_BY_HAND
 from tieline import ClosedError, ConnectionLost, LocalProtocolError, RPCError
 from tieline.blocking import BlockingBatch
+from tieline.runtimes.blocking.waiters import BlockingMember
 
 
 @pytest.mark.row("S3")
@@ -193,3 +194,17 @@ def test_who_waits_for_a_batch_gets_an_error_like_the_one_that_was_set_with_all_
             assert caught.value is not error
             assert (str(caught.value), vars(caught.value)) == (str(error), vars(error))
             assert caught.value.__cause__ is cause
+
+
+def test_a_request_may_be_asked_for_while_another_thread_encodes_its_batch() -> None:
+    class Seal(list[Any]):
+        """Is empty when it is asked for the first time, and full again the next."""
+
+        def __getitem__(self, place: Any) -> Any:
+            if not self:
+                self.append("the outcomes")
+                raise IndexError
+            return super().__getitem__(place)
+
+    outcomes: object = BlockingMember("a", [], 0, Seal()).outcomes
+    assert outcomes == "the outcomes"

@@ -355,6 +355,34 @@ def test_batches_that_are_answered_are_forgotten() -> None:
     assert table._batches == [range(2, 3)]
 
 
+@given(
+    asked=st.lists(st.lists(st.integers(2, 7), max_size=4) | st.just([3, 4, 5]) | st.just([5, 4, 3]), max_size=3),
+    given_up=st.lists(st.integers(2, 7), max_size=2),
+)
+def test_a_batch_that_is_all_that_is_open_is_as_any_other(asked: list[list[int]], given_up: list[int]) -> None:
+    whole, other = batches(3), batches(3)
+    tokens = ["a", "b", "c"]
+    for table in (whole, other):
+        table.give_up(0)
+        table.pop_all([1, 2])
+    whole.add_whole(tokens, [3, 4, 5])
+    other.note_batch(other.add_untimed(tokens))
+    assert whole.next_id == other.next_id == 6
+    for call_ids in asked:
+        assert whole.pop_all(call_ids) == other.pop_all(call_ids)
+    for call_id in given_up:
+        assert whole.give_up(call_id) == other.give_up(call_id)
+    assert whole.add("later", 0.0) == other.add("later", 0.0)
+    for take in (CallTable.refused_batch, CallTable.clear):
+        assert take(whole) == take(other)
+
+
+def test_of_a_table_all_is_told_by_name_but_for_what_it_has_not() -> None:
+    for name in ("opened", "_whole_batch"):
+        with pytest.raises(AttributeError, match=f"'CallTable' object has no attribute '{name}'"):
+            getattr(CallTable(30.0), name)
+
+
 def test_clear_takes_out_everything() -> None:
     table = batches(2)
     table.add_with_timeout("own", 0.0, 1.0)

@@ -18,6 +18,7 @@ from tieline.wire.framing.base import FramerBase
 from tieline.wire.framing.content_length import ContentLengthFramer
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.governance import Governance
+from tieline.wire.jsonrpc.batch_members import BatchMember
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.dialects import V2
 from tieline.wire.jsonrpc.items import RPCResponse
@@ -419,14 +420,19 @@ def test_another_dialect_goes_the_other_way() -> None:
 
 # --- a batch that nothing goes on beside -----------------------------------------------------------------------------
 
-TWO: tuple[list[str], list[Any], list[Any]] = (["b", "c"], [[1], None], ["first", "second"])
+
+def batch_of(*asked: tuple[str, Any], first: int = 1) -> list[BatchMember]:
+    """Return the members of a batch that was made when *first* was the id of the next call."""
+    seal: list[Any] = [object()]
+    return [BatchMember(method, params, number, seal) for number, (method, params) in enumerate(asked, first)]
 
 
 @pytest.mark.row("J10")
 def test_a_batch_that_leaves_alone_is_as_any_other() -> None:
     short, long = quiet(), quiet()
-    assert long.send_batch(*TWO, 1.0) == range(1, 3)
-    asked = short.ask_batch(*TWO)
+    members = batch_of(("b", [1]), ("c\n", {"é": None}))
+    assert long.send_batch([one.method for one in members], [one.args for one in members], members, 1.0) == range(1, 3)
+    asked = short.ask_batch(members)
     assert asked == long.data_to_send()
     short.bytes_sent += len(asked or b"")  # as the driver does
     assert facts(short) == facts(long)
@@ -435,17 +441,16 @@ def test_a_batch_that_leaves_alone_is_as_any_other() -> None:
         assert machine.calls.was_issued(2)
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        *("first", "other open", "queued", "owed", "waiting", "closing", "no batches", "a user's class"),
-        *("a set", "many", "empty", "none", "one of none", "a limit", "no lines", "paused"),
-    ],
-)
+BESIDE = ["first", "other open", "other since", "queued", "owed", "waiting", "closing", "a limit", "no lines", "paused"]
+NOT_PLAIN = ["no batches", "a user's class", "only names", "an object", "a line break", "a long one", "many", "none"]
+NOT_PLAIN += ["a member", "what looks like one"]
+
+
+@pytest.mark.parametrize("case", [*BESIDE, *NOT_PLAIN])
 @pytest.mark.row("J10", "S10")
 def test_a_batch_goes_the_longer_way_where_anything_else_goes_on_or_it_is_not_plain(case: str) -> None:
     machine = new() if case == "first" else quiet(**({"max_calls": 1} if case == "many" else {}))
-    batch = TWO
+    batch = batch_of(("b", [1]), ("c", ()), first=0 if case == "first" else 1)
     match case:
         case "other open":
             machine.send_request("other", [], "token", 1.0)
@@ -464,29 +469,39 @@ def test_a_batch_goes_the_longer_way_where_anything_else_goes_on_or_it_is_not_pl
             machine = quiet(protocol=protocol_for(replace(V2, batches=False)))
         case "a user's class":
             machine = quiet(protocol=Shouting)
-        case "a set":
-            batch = (["b"], [{1}], ["first"])
-        case "empty":
-            batch = ([], [], [])
+        case "only names":
+            machine = quiet(protocol=protocol_for(replace(V2, positional_params=False)))
+        case "an object":
+            batch = batch_of(("b", [object()]))
+        case "a line break":
+            batch = batch_of(("b", [Raw(b"[1,\n2]")]))
+        case "a long one":
+            batch = batch_of(("b", ["x" * 100_000]))
+        case "a member":
+            batch[1].args = ["of the same batch, not awaited", batch[0]]
+        case "what looks like one":
+            batch = batch_of(("b", [{"jsonrpc": "2.0", "method": "c"}]))
         case "none":
-            batch = (["b"], [[]], [None])
-        case "one of none":
-            batch = (["b", "c"], [[], []], ["first", None])
+            batch = []
         case "a limit" | "no lines" | "paused":
             machine = busy()[case]
+            batch = batch_of(("b", [1]), ("c", ()), first=machine.calls.next_id)
+        case "other since":
+            batch = batch_of(("b", [1]), first=0)
         case _:
             pass
     before = facts(machine)
-    assert machine.ask_batch(*batch) is None
+    assert machine.ask_batch(batch) is None
     assert facts(machine) == before
 
 
 @pytest.mark.row("J10", "S10")
 def test_a_batch_that_takes_every_place_for_a_call_leaves_alone_too() -> None:
     machine = quiet(max_calls=2)
-    assert machine.ask_batch(*TWO)
-    assert machine.ask_batch(*TWO) is None
-    assert machine.calls.open == {1: "first", 2: "second"}
+    members = batch_of(("b", [1]), ("c", ()))
+    assert machine.ask_batch(members)
+    assert machine.ask_batch(batch_of(("d", ()), first=3)) is None
+    assert machine.calls.open == {1: members[0], 2: members[1]}
 
 
 # --- what comes alone ------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError, RPCError
-from tieline.wire.jsonrpc.batch_members import MemberCallback, Outcomes, end_batch
+from tieline.wire.jsonrpc.batch_members import OPEN, MemberCallback, Outcomes, encoded_batch, end_batch
 from tieline.wire.jsonrpc.events import Answers
 from tieline.wire.jsonrpc.items import RPCRequest
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
@@ -160,6 +160,46 @@ def test_notifications_keep_their_places_among_the_requests(kinds: str) -> None:
     assert [(item.method, item.args) for item in batch.items] == list(zip(methods, params, strict=True))
 
 
+@pytest.mark.row("J10")
+def test_the_members_are_plain_as_long_as_nothing_else_was_added() -> None:
+    batch, _ = new_batch()
+    assert [*batch.plain_members] == []
+    for args in ([1], (1, 2), {"a": 1}):
+        batch.add_request("a", args)
+    batch.add_request("a")
+    assert batch.plain_members == batch.requests()
+    texts = [b'"params":[1],"id":0', b'"params":[1,2],"id":1', b'"params":{"a":1},"id":2', b'"params":[],"id":3']
+    assert encoded_batch(batch.plain_members) == b"[%b]" % b",".join(
+        [b'{"jsonrpc":"2.0","method":"a",%b}' % text for text in texts]
+    )
+    odd: list[tuple[Any, Any]] = [("a", {1}), ("a", 5), ("a", None), (5, [1]), ("a", OPEN)]
+    for method, args in odd:
+        batch, _ = new_batch()
+        batch.add_request("a", [1])
+        batch.add_request(method, args)
+        assert [*batch.plain_members] == []
+    batch, _ = new_batch()
+    batch.add_request("a", [1])
+    batch.add_notification("b")
+    assert [*batch.plain_members] == []
+
+
+@pytest.mark.parametrize("when", ["new", "encoded", "not encoded"])
+@pytest.mark.row("J10")
+def test_a_request_that_nobody_awaited_is_not_encoded_in_the_place_of_its_result(when: str) -> None:
+    batch, _ = new_batch()
+    request = batch.add_request("log_in", ["secret"])
+    if when == "not encoded":
+        batch.add_request("b", [OPEN])
+    if when != "new":
+        assert (encoded_batch(batch.plain_members) is None) is (when == "not encoded")
+    for value in (request, [request], {"token": request}):
+        with pytest.raises(TypeError):
+            msgspec.json.encode(value)
+        with pytest.raises(TypeError):
+            msgspec.to_builtins(value)
+
+
 def test_a_batch_is_empty_until_it_is_filled_and_still_one_of_requests() -> None:
     batch, _ = new_batch()
     assert len(batch) == 0
@@ -184,14 +224,6 @@ def test_results_stand_in_order_whatever_the_order_of_the_answers() -> None:
     assert batch.done()
     assert batch.results == ("a", error, "c")
     assert waiter.result() is None  # not the batch, which refers to it: that would be a cycle
-
-
-def test_a_request_that_nobody_awaited_is_not_encoded_in_the_place_of_its_result() -> None:
-    batch, _ = new_batch()
-    request = batch.add_request("log_in", ["secret"])
-    for value in (request, [request], {"token": request}):
-        with pytest.raises(TypeError):
-            msgspec.json.encode(value)
 
 
 def test_awaiting_a_batch_gives_the_batch() -> None:
@@ -471,9 +503,16 @@ def test_a_member_that_is_awaited_before_it_is_sent_has_its_id_when_it_is() -> N
 
 def test_a_member_is_neither_copied_nor_pickled() -> None:
     _, _, (request,) = sent_batch(1)
-    for take in (copy.copy, copy.deepcopy, pickle.dumps):
+    for take in (copy.copy, copy.deepcopy, pickle.dumps, lambda one: one.__replace__(number=1)):
         with pytest.raises(TypeError, match="a BatchMember cannot be copied or pickled"):
             take(request)
+
+
+def test_a_member_shows_no_arguments() -> None:
+    batch, _ = new_batch()
+    request: Any = batch.add_request("sign in", ["secret"])
+    assert repr(request) == "<BatchMember 'sign in' id=None (1 args)>"
+    assert [*request.__rich_repr__()] == [("method", "sign in"), ("id", None)]
 
 
 def test_a_callback_of_a_member_is_told_and_found_by_its_own() -> None:

@@ -186,7 +186,7 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
         *on_done* is called with it when it is complete.
         """
         engine = self._connected()
-        return BlockingBatch(engine.host.new_outcomes(engine.note_early), on_done)
+        return BlockingBatch(engine.host.new_outcomes(engine.note_early), on_done, engine.machine.calls.next_id)
 
     def send_batch(
         self,

@@ -89,8 +89,6 @@ class RequestFuture(RPCRequestOut, asyncio.Future[Any]):  # type: ignore[misc]  
 class FutureMember(BatchMember):
     """A request of a batch, with all that asyncio's own functions (`gather`, `wait`, `shield`) ask of a future."""
 
-    __slots__ = ()
-
     _asyncio_future_blocking = False  # whereby they know one
 
     def get_loop(self) -> asyncio.AbstractEventLoop:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The requests of an outgoing batch, and what they come to.
 
-They are many, and nearly nobody awaits one of them by itself. So each is a `BatchMember`, which is little more than its
+They are many, and nearly nobody awaits one of them by itself. So each is a `BatchMember`, which is its message and its
 place in the batch. The runtime's request is made behind it when somebody awaits it, watches it, or completes it by
 hand. What others come to is kept with the batch (`Outcomes`), and when one array answers all, as it came.
 """
@@ -11,9 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, cast
 from weakref import ref
 
+import msgspec
+
 from tieline.errors import ClosedError, ConnectionLost
 from tieline.wire.anew import told_anew
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
+from tieline.wire.jsonrpc.writing import REPLY_ENCODER, is_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -21,33 +24,52 @@ if TYPE_CHECKING:
     # Completes a waiter with a result, and may have whoever awaits it go on at once.
     Wake: TypeAlias = Callable[[Any, Any], object]
 
-__all__ = ["BatchMember", "MemberCallback", "Outcomes", "end_batch"]
+__all__ = ["BatchMember", "MemberCallback", "Outcomes", "encoded_batch", "end_batch"]
 
 OPEN: Final = object()
 """What a member has come to that has not been answered yet."""
 
 
-class BatchMember(RPCRequestOut):
+class MemberMethods(RPCRequestOut):
+    """The base that hides the constructor of `RPCRequestOut`, which no direct base of a Struct may have."""
+
+    __slots__ = ()
+
+
+class BatchMember(
+    MemberMethods,
+    msgspec.Struct,
+    eq=False,
+    omit_defaults=True,
+    tag_field="jsonrpc",
+    tag="2.0",
+    rename={"args": "params", "number": "id"},
+):
     """A request of a batch. It can do what a request can that was sent by itself.
 
+    As a Struct a plain one of 2.0 is encoded as it is, though only by `encoded_batch`: where somebody has forgotten to
+    await it, and sends it among arguments or as a result, that is an error.
+
     Attributes:
-        outcomes: Those of the batch.
-        place: Its place among the requests of the batch; notifications have none.
+        number: Its place, counted from `Outcomes.first`: what it is called by if nothing else is sent before the batch.
+        seal: One list for all of the batch, which holds its outcomes. They cannot be encoded, and so none of this can;
+            while the list is empty it is left out, and all else is encoded.
     """
 
-    __slots__ = ("args", "method", "outcomes", "place")
+    method: Any
+    args: Any
+    number: int
+    seal: list[Outcomes] = msgspec.field(default_factory=list)
 
-    # Set by `RPCBatchOut.add_request`: a constructor would take longer than all the rest.
-    outcomes: Outcomes
-    place: int
+    @property
+    def outcomes(self) -> Outcomes:
+        """What the requests of the batch come to."""
+        return self.seal[0]
 
-    if TYPE_CHECKING:
-
-        def __init__(self) -> None:
-            """Make one that is to be given its attributes."""
-
-    else:
-        __init__ = object.__init__
+    @property
+    def place(self) -> int:
+        """Its place among the requests of the batch; notifications have none."""
+        return self.number - self.outcomes.first
 
     @property
     def request_id(self) -> object:  # type: ignore[override]  # that of others can be set; this one follows from the batch
@@ -105,13 +127,38 @@ class BatchMember(RPCRequestOut):
         """Complete it with what the peer answered, or with how the call ended otherwise."""
         self.outcomes.answered(self.place, value, error)
 
-    def __reduce__(self) -> str:
+    def __reduce__(self) -> Any:
         raise TypeError(f"a {type(self).__name__} cannot be copied or pickled: it is part of a batch")
+
+    # A Struct has its own of these.
+
+    def __copy__(self) -> Any:
+        return self.__reduce__()
+
+    def __replace__(self, **_changes: Any) -> Any:
+        return self.__reduce__()
+
+    def __rich_repr__(self) -> Any:
+        return (("method", self.method), ("id", self.request_id))  # arguments may be secrets
 
     if not TYPE_CHECKING:  # it is declared
 
         def __await__(self) -> Generator[Any, None, Any]:
             return self._request.__await__()
+
+
+def encoded_batch(members: Sequence[BatchMember]) -> bytes | None:
+    """Return the message that *members* make; None when the longer way is to tell what is wrong with it."""
+    seal, outcomes = members[0].seal, members[0].outcomes
+    try:
+        seal.clear()
+        encoded = REPLY_ENCODER.encode(members)
+    except Exception:
+        return None
+    finally:
+        seal.append(outcomes)
+    # By mistake one may stand among the arguments of another of the batch, and is not sealed either.
+    return encoded if encoded.count(b'{"jsonrpc":"2') == len(members) and is_line(encoded) else None
 
 
 class MemberCallback:
@@ -146,6 +193,7 @@ class Outcomes:
     Attributes:
         values: What each has come to, by its place: a result, an error, or `OPEN`; of those that nothing was made of.
         requests: What was made of members, by their places.
+        first: What the first of them would be called by if they were sent at once.
         ids: What they are called by; empty before they are sent.
         open: How many are sent and not complete.
         members: All of them, while one is open.
@@ -164,6 +212,7 @@ class Outcomes:
         "_note_early",
         "_waiter",
         "_watched",
+        "first",
         "ids",
         "is_over",
         "lost",
@@ -190,6 +239,7 @@ class Outcomes:
         self._waiter: RPCRequestOut | None = None
         self.values: list[Any] = []
         self.requests: dict[int, RPCRequestOut] = {}
+        self.first = 0
         self.ids: Sequence[object] = ()
         self.open = 0
         self.is_over = False
@@ -336,7 +386,7 @@ class Outcomes:
         ours = self.members
         if ours is None or self.open != len(ours):
             return False
-        if members != ours:
+        if members is not ours and members != ours:
             if len(members) != len(ours) or {*members} != {*ours}:
                 return False
             by_member = dict(zip(members, values, strict=True))

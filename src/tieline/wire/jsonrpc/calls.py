@@ -34,7 +34,8 @@ class CallTable:
         first_id: The id of the first call.
 
     Attributes:
-        open: The tokens by id, oldest first. They count up from the first (small, and never bools or floats).
+        open: The tokens by id, oldest first. They count up from the first (small, and never bools or floats). Of a
+            batch that is all that is open, it is made when somebody asks for it.
         next_id: The id of the next call; every id below it has been issued.
         deadline: When `expire` is to be called; may be too early, never too late; inf when no call can time out.
         is_idle: No look at the calls with the default timeout is planned; the next such call has to plan one.
@@ -48,6 +49,8 @@ class CallTable:
         "_notes",
         "_sweep_at",
         "_tick",
+        "_whole",
+        "_whole_ids",
         "deadline",
         "is_idle",
         "next_id",
@@ -67,6 +70,9 @@ class CallTable:
         self._explicit: dict[int, float] | None = None  # id -> when it times out; inf = never
         self._batches: list[range] | None = None  # what went out together
         self._given_up: set[int] | None = None  # what of that, or of what went before, was given up
+        # A batch that is all that is open and not in `open` yet: most are answered before anybody looks.
+        self._whole: list[Any] | None = None
+        self._whole_ids: list[int] = []
 
     def add(self, token: object, now: float) -> int:
         """Enter a call with the default timeout and return its id."""
@@ -97,6 +103,22 @@ class CallTable:
         ids = range(first, stop)
         self.open.update(zip(ids, tokens, strict=True))
         return ids
+
+    def add_whole(self, tokens: list[Any], ids: list[int]) -> None:
+        """Enter the calls of a batch as `add_untimed` does, when no others are open. *ids* count up from `next_id`."""
+        self.next_id += len(ids)
+        self._whole, self._whole_ids = tokens, ids
+        self._batches = [range(ids[0], self.next_id)]
+        self._given_up = None
+        del self.open
+
+    def __getattr__(self, name: str) -> dict[int, object]:
+        """Make `open`; called when it is not there."""
+        if name != "open" or self._whole is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.open = dict(zip(self._whole_ids, self._whole, strict=True))
+        self._whole = None
+        return self.open
 
     def add_with_timeout(self, token: object, now: float, timeout: float | None) -> int:
         """Enter a call with a timeout of its own in seconds (None = it waits for ever) and return its id."""
@@ -134,6 +156,11 @@ class CallTable:
 
     def pop_all(self, call_ids: list[int]) -> list[object] | None:
         """Take all these calls out and return their tokens, as `pop` does; None when one of them is not open."""
+        whole = self._whole
+        if whole is not None and call_ids == self._whole_ids:
+            self.open = {}
+            self._whole = self._batches = None
+            return whole
         calls = self.open
         if len(call_ids) == len(calls) and call_ids == [*calls]:  # all that are open, in order
             tokens = [*calls.values()]

@@ -15,17 +15,19 @@ from msgspec import UNSET
 
 from tieline.wire.default import NOTHING
 from tieline.wire.flow import MUCH_OUTPUT
+from tieline.wire.jsonrpc.batch_members import encoded_batch
 from tieline.wire.jsonrpc.calls import NO_CALLS
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.depth import is_too_deep
 from tieline.wire.jsonrpc.paths import LONGEST_LONE
 from tieline.wire.jsonrpc.reading import REQUEST_DECODER, RESULT_DECODER
-from tieline.wire.jsonrpc.writing import NEWLINE, REPLY_ENCODER, Call, Reply
+from tieline.wire.jsonrpc.writing import NEWLINE, PLAIN_PARAMS, REPLY_ENCODER, Call, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tieline.wire.framing.base import FramerBase
+    from tieline.wire.jsonrpc.batch_members import BatchMember
     from tieline.wire.jsonrpc.events import Event
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.jsonrpc.reading import Request
@@ -91,11 +93,15 @@ class LoneConnection(Connection):
         self.messages_sent += 1
         return encoded + b"\n"
 
-    def ask_batch(self, methods: Sequence[str], params: Sequence[object], tokens: Sequence[object]) -> bytes | None:
+    def ask_batch(self, members: list[BatchMember]) -> bytes | None:
         """Enter a batch of calls, and return the bytes to be sent for it at once; see `send_batch`, and `ask`.
 
-        None, and nothing is done, when anything else goes on, or it is a long one, or it is not plain: then that is the
-        way.
+        None, and nothing is done, when anything else goes on, or has been sent since it was made, or it is a long one,
+        or it is not plain: then that is the way.
+
+        Args:
+            members: What is asked, and the tokens of the calls. Their methods are texts, their arguments of classes in
+                `PLAIN_PARAMS`.
         """
         calls = self.calls
         if (
@@ -105,14 +111,15 @@ class LoneConnection(Connection):
             or self.queued
             or self.replies
             or self.flow.senders_waiting
-            or not (self._ways.takes_batches and self.takes_replies)
-            or not (0 < len(tokens) <= self.max_calls and all(tokens))
+            or not (self._ways.takes_batches and self.plain_params is PLAIN_PARAMS)
+            or not 0 < len(members) <= self.max_calls
+            or members[0].number != calls.next_id
         ):
             return None
-        encoded = self._writer.plain_batch(methods, params, None, calls.next_id)
+        encoded = encoded_batch(members)
         if encoded is None or len(encoded) > self._longest_lone:
             return None
-        calls.note_batch(calls.add_untimed(tokens))
+        calls.add_whole(members, [member.number for member in members])
         self.messages_sent += 1
         return encoded + b"\n"
 

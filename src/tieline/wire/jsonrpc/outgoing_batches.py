@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
 from tieline.wire.jsonrpc.batch_members import BatchMember
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest
+from tieline.wire.jsonrpc.writing import PLAIN_PARAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -30,17 +31,22 @@ class RPCBatchOut(RPCBatch):
         outcomes: What its requests come to.
     """
 
-    def __init__(self, outcomes: Outcomes, on_done: Callable[[RPCBatchOut], object] | None = None) -> None:
+    def __init__(
+        self, outcomes: Outcomes, on_done: Callable[[RPCBatchOut], object] | None = None, first: int = 0
+    ) -> None:
         # Not RPCBatch.__init__: a batch to be sent is filled later, and may be empty until then.
         self._members: list[BatchMember] = []
         self._notifications: list[tuple[int, str, Any]] = []  # each with its place among all
         self.outcomes = outcomes
+        self._first = outcomes.first = first
+        self._seal = [outcomes]
         self._new_member = outcomes.member_class
         self._on_done = on_done
+        self._is_plain = True  # all that was added is
         self.is_sent = False
 
     def add_request(
-        self, method: str, args: Any = None, on_done: Callable[[RPCRequestOut], object] | None = None
+        self, method: str, args: Any = (), on_done: Callable[[RPCRequestOut], object] | None = None
     ) -> RPCRequestOut:
         """Add a request and return it; *on_done* is called with it when it is answered or has failed.
 
@@ -50,12 +56,10 @@ class RPCBatchOut(RPCBatch):
         """
         if self.is_sent:
             raise LocalProtocolError("the batch has been sent")
+        if method.__class__ is not str or args.__class__ not in PLAIN_PARAMS:
+            self._is_plain = False
         members = self._members
-        member = self._new_member()
-        member.method = method
-        member.args = args
-        member.outcomes = self.outcomes
-        member.place = len(members)
+        member = self._new_member(method, args, self._first + len(members), self._seal)
         if on_done is not None:
             if not callable(on_done):
                 raise TypeError(
@@ -74,7 +78,13 @@ class RPCBatchOut(RPCBatch):
         """
         if self.is_sent:
             raise LocalProtocolError("the batch has been sent")
+        self._is_plain = False
         self._notifications.append((len(self), method, args))
+
+    @property
+    def plain_members(self) -> list[BatchMember]:
+        """The requests if nothing else is to be sent, and they can be encoded as they are; else none."""
+        return self._members if self._is_plain else []
 
     def columns(self) -> tuple[list[Any], list[Any], list[RPCRequestOut | None]]:
         """Return the methods, the arguments and the requests in the order they were added; None for a notification."""
@@ -199,6 +209,7 @@ class RPCBatchOut(RPCBatch):
     def broken_off(self, error: BaseException) -> None:
         """Called when *error* came in the middle of sending it, which costs the connection: it is sent, and lost."""
         if not self.is_sent:
+            self._seal[:] = [self.outcomes]  # it may have come while they were encoded
             self.outcomes.break_off(self._members, error)
             self.is_sent = True
 

@@ -120,10 +120,10 @@ class PlainReading(Judging):
             return None
         if self._expects_results:
             results = _decode_results(line)
-            return self._end_calls(results) if 0 < len(results) <= self._largest_batch else None
+            return self._end_calls(results) if results else None
         requests = _decode_requests(line)
         has_room = not self._refuses and self.requests.count < self.flow.bound
-        if not has_room or not 0 < len(requests) <= self._largest_batch or len(line) >= HEAVY * len(requests):
+        if not has_room or not 0 < len(requests) <= self._ways.max_batch or len(line) >= HEAVY * len(requests):
             return None
         batch = IncomingBatch()
         events = self._enter(requests, batch)

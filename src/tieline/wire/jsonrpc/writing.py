@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LONGEST_SETTLED",
+    "PLAIN_PARAMS",
     "PLAIN_RESULTS",
     "REPLY_ENCODER",
     "Call",
@@ -36,6 +37,7 @@ __all__ = [
     "Settled",
     "TemplateWriter",
     "Writer",
+    "is_line",
     "writer_for",
 ]
 
@@ -92,7 +94,7 @@ REPLY_ENCODER: Final = msgspec.json.Encoder()
 _encode: Final = REPLY_ENCODER.encode
 
 # Arguments of these classes encode as an array or an object, whatever they hold.
-_PLAIN_PARAMS: Final[frozenset[object]] = frozenset({list, tuple, dict})
+PLAIN_PARAMS: Final[frozenset[object]] = frozenset({list, tuple, dict})
 _PLAIN_NAMED_PARAMS: Final[frozenset[object]] = frozenset({dict})
 _PLAIN_NAMES: Final[frozenset[object]] = frozenset({str})
 
@@ -133,7 +135,7 @@ class TemplateWriter:
         self._version = version and b'"jsonrpc":%b,' % version
         self._named = dialect.named_params
         self._positional = dialect.positional_params
-        self.plain_params = _PLAIN_PARAMS if dialect.positional_params else _PLAIN_NAMED_PARAMS
+        self.plain_params = PLAIN_PARAMS if dialect.positional_params else _PLAIN_NAMED_PARAMS
         self._no_params: Any = () if dialect.positional_params else {}
         self._needs_id = dialect.id_required
         self._prefixes: dict[str, bytes] = {}
