@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import socket
@@ -271,6 +272,17 @@ class Watching:
         watcher.cancel()
         return 5
 
+    async def turn_away(self, session: ServerSession) -> int:
+        """Answer when it has waited for the end in vain, and the end comes behind that."""
+        with contextlib.suppress(TimeoutError):
+            async with aio.timeout(0):
+                await session.wait_closed()
+        self.seen.append("goes on")
+        await until(lambda: session.close_reason is not None)
+        for _ in range(5):
+            await aio.sleep(0)
+        return 5
+
 
 WATCH = {
     "call": b'{"jsonrpc":"2.0","method":"watch","id":1}\n',
@@ -311,9 +323,11 @@ async def test_no_end_of_ours_waits_for_it_either(how: str, asked: str) -> None:
         assert sock.recv(1) == b""
 
 
-async def test_half_an_end_waits_for_the_answer_of_a_handler_beside_which_a_task_waits_for_the_end() -> None:
+@pytest.mark.parametrize("method", ["answer", "turn_away"])
+async def test_half_an_end_waits_for_the_answer_of_a_handler_that_does_not_wait_for_it_itself(method: str) -> None:
     watching = Watching()
-    async with watched(watching, b'{"jsonrpc":"2.0","method":"answer","id":1}\n') as (sock, session):
+    line = f'{{"jsonrpc":"2.0","method":"{method}","id":1}}\n'
+    async with watched(watching, line.encode()) as (sock, session):
         sock.shutdown(socket.SHUT_WR)
         await aio.wait_for(session.wait_closed(), 5)
         assert b'"result":5' in sock.recv(100)

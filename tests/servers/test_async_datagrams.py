@@ -93,6 +93,11 @@ def test_a_socket_of_another_kind_is_refused() -> None:
         AsyncUDPNetworkServer(nothing, sock, DATAGRAMS)
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        pytest.raises(TypeError, match="reuse_port: the socket that was given says that already"),
+    ):
+        AsyncUDPNetworkServer(nothing, sock, DATAGRAMS, reuse_port=True)
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
         pytest.raises(ValueError, match="AF_INET, expected AF_UNIX"),
     ):
         AsyncUnixDatagramServer(nothing, sock, DATAGRAMS)

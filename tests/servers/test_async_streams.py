@@ -246,7 +246,8 @@ async def test_what_a_handler_gets_is_a_connected_packet_client() -> None:
         assert repr(client) == f"<ServedTCPClient {host}:{port} connected>"
         with pytest.raises(TypeError, match="cannot be pickled"):
             pickle.dumps(client)
-        async with client:
+        async with client as same:
+            assert same is client
             await client.send_packets(["a", "b"])
             assert await client.recv_packets() == ["c", "d"]
             await client.send_eof()
@@ -599,10 +600,13 @@ async def test_a_deadline_must_be_a_time() -> None:
 @pytest.mark.row("H61")
 async def test_a_handler_may_shut_its_server_down() -> None:
     done = aio.Event()
+    left: list[int] = []
 
     async def handler(client: AsyncTCPNetworkClient[str]) -> None:
+        sock = client.get_extra_info("socket")
         await client.recv_packet()
         await server.shutdown(30)
+        left.append(sock.fileno())
         done.set()
 
     server = AsyncTCPNetworkServer(handler, ANY, LINES)
@@ -611,6 +615,7 @@ async def test_a_handler_may_shut_its_server_down() -> None:
             await told(peer, b"x\n")
             await done.wait()
             assert await all_of(peer) == b""
+    assert left == [-1]  # by then its connection was over as well
 
 
 async def test_serve_forever_listens_and_ends_with_a_shutdown() -> None:

@@ -104,6 +104,17 @@ def test_wrong_arguments_are_told_before_any_io(
         TCPNetworkServer(*args, **settings)
 
 
+def test_what_cannot_be_listened_on_is_told_and_leaves_no_thread() -> None:
+    with TCPNetworkServer(one_packet, ANY, LINES) as server:
+        before = threading.enumerate()
+        other = TCPNetworkServer(one_packet, address_of(server), LINES)
+        for _ in range(2):  # it may be tried again
+            with pytest.raises(OSError, match="in use"):
+                other.listen()
+            assert threading.enumerate() == before
+        assert not other.is_serving()
+
+
 # --- serving ---------------------------------------------------------------------------------------------------------
 
 

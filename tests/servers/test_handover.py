@@ -563,6 +563,21 @@ def test_nothing_can_be_sent_behind_the_end(many: bool) -> None:
             send()
 
 
+@pytest.mark.parametrize("packets", [["x"], []], ids=["one", "none"])
+def test_nothing_can_be_sent_when_the_connection_is_gone(packets: list[str]) -> None:
+    with served() as (handled, peer):
+        peer.abort()
+        with pytest.raises(ConnectionLost):
+            send_on(handled.client)
+        with pytest.raises(ConnectionLost):
+            handled.client.send_packets(packets)
+
+
+def send_on(client: Any) -> None:
+    while True:
+        client.send_packet("x")
+
+
 def end_in_another_thread(handled: Handled, end: str) -> Thread:
     """Have another thread end the stream, and return that once it has: it may wait on, for the peer."""
     ending = Thread(getattr(handled.client, end))
