@@ -8,12 +8,13 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from tests import aio
 from tests.servers.scene import ANY, DATAGRAMS, LINES, address_of, peer_of, until
@@ -29,6 +30,7 @@ from tieline.protocol import DatagramProtocol
 from tieline.runtimes.detect import current_backend
 from tieline.serializers import AbstractPacketSerializer, BytesSerializer
 from tieline.servers import AsyncTCPNetworkServer, AsyncUDPNetworkServer, AsyncUnixDatagramServer, DatagramPeer
+from tieline.servers.datagrams import DatagramService
 from tieline.socket import IPv4SocketAddress, SocketAncillary, UnixSocketAddress
 
 BYTES: DatagramProtocol[bytes] = DatagramProtocol(BytesSerializer())
@@ -669,6 +671,51 @@ async def test_a_handler_that_takes_too_long_is_cancelled(caplog: pytest.LogCapt
             assert await answer(peer) == b"next"
         await until(lambda: server.peers == 0)
     assert "handler cancelled (limit 0.1 s)" in caplog.text
+
+
+async def test_the_time_of_handlers_does_not_run_quicker_where_there_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on = aio.Event()
+    looks: list[float] = []
+    plan_look = DatagramService._plan_look
+
+    def counted(self: DatagramService, timeout: float) -> None:
+        looks.append(timeout)
+        plan_look(self, timeout)
+
+    async def handler(_packet: bytes, _peer: Any) -> None:
+        await goes_on.wait()
+
+    monkeypatch.setattr(DatagramService, "_plan_look", counted)
+    async with AsyncUDPNetworkServer(handler, ANY, BYTES, limits=Limits(handler_timeout=1000)) as server:
+        with asker(server) as one, asker(server) as other:
+            for peer in (one, other):
+                peer.send(b"x")
+            await until(lambda: server.peers == 2)
+            await until(lambda: looks)
+            assert looks == [1000]
+            goes_on.set()
+            await until(lambda: server.peers == 0)
+
+
+async def test_who_was_cut_counts_until_its_handler_is_done() -> None:
+    goes_on = aio.Event()
+
+    async def handler(_packet: bytes, _peer: Any) -> None:
+        try:
+            await aio.Event().wait()
+        finally:
+            with trio.CancelScope(shield=True) if aio.on_trio() else nullcontext():
+                await goes_on.wait()
+
+    async with AsyncUDPNetworkServer(handler, ANY, BYTES) as server:
+        with asker(server) as peer:
+            peer.send(b"x")
+            await until(lambda: server.peers == 1)
+        await aio.sleep(0)  # on trio the handler has begun by then
+        await server.shutdown(0)
+        assert server.peers == 1
+        goes_on.set()
+        await until(lambda: server.peers == 0)
 
 
 @pytest.mark.row("H73")

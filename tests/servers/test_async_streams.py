@@ -9,7 +9,7 @@ import logging
 import os
 import pickle
 import socket
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from weakref import ref
@@ -30,6 +30,7 @@ from tieline.errors import (
     StreamReset,
 )
 from tieline.protocol import DatagramProtocol, StreamProtocol
+from tieline.runtimes.accept_rules import FULL_ROUNDS
 from tieline.runtimes.socket_streams import SocketStream
 from tieline.serializers import JSONSerializer
 from tieline.servers import AsyncTCPNetworkServer, AsyncUnixStreamServer
@@ -616,6 +617,26 @@ async def test_a_handler_may_shut_its_server_down() -> None:
             await done.wait()
             assert await all_of(peer) == b""
     assert left == [-1]  # by then its connection was over as well
+
+
+@pytest.mark.row("H61")
+async def test_connections_that_were_accepted_when_the_server_was_shut_down_are_turned_away_and_do_not_count() -> None:
+    handled: list[Any] = []
+
+    async def handler(client: AsyncTCPNetworkClient[str]) -> None:
+        handled.append(client)
+        if len(handled) > FULL_ROUNDS:  # from then on two are accepted at once
+            await server.shutdown(0)
+
+    server: Any = AsyncTCPNetworkServer(handler, ANY, LINES)
+    async with server:
+        with ExitStack() as stack:
+            peers = [stack.enter_context(peer_of(server)) for _ in range(FULL_ROUNDS + 2)]
+            for peer in peers:
+                with suppress(ConnectionResetError):
+                    assert await all_of(peer) == b""
+    assert len(handled) > FULL_ROUNDS
+    await until(lambda: server.connections == server._hub.admission.connections == 0)
 
 
 async def test_serve_forever_listens_and_ends_with_a_shutdown() -> None:

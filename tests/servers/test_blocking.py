@@ -22,6 +22,7 @@ import pytest
 
 import tieline.blocking
 from tests.certificates import Certificates
+from tests.rpc.blocking.peers import until
 from tests.servers.scene import ANY, DATAGRAMS, LINES, address_of
 from tieline import TLS, Limits
 from tieline.clients import TCPNetworkClient, UnixDatagramClient, UnixStreamClient
@@ -107,12 +108,22 @@ def test_wrong_arguments_are_told_before_any_io(
 def test_what_cannot_be_listened_on_is_told_and_leaves_no_thread() -> None:
     with TCPNetworkServer(one_packet, ANY, LINES) as server:
         before = threading.enumerate()
-        other = TCPNetworkServer(one_packet, address_of(server), LINES)
+        address = address_of(server)
+        other = TCPNetworkServer(one_packet, address, LINES)
         for _ in range(2):  # it may be tried again
             with pytest.raises(OSError, match="in use"):
                 other.listen()
             assert threading.enumerate() == before
         assert not other.is_serving()
+    other.close()
+    with TCPNetworkServer(one_packet, address, LINES), pytest.raises(OSError, match="in use"):
+        other.listen()
+    serving = threading.Thread(target=other.serve_forever, daemon=True)
+    serving.start()  # where nothing has come of the last attempt this is the next one
+    until(other.is_serving)
+    other.shutdown()
+    serving.join(PATIENCE)
+    assert not serving.is_alive()
 
 
 # --- serving ---------------------------------------------------------------------------------------------------------
