@@ -167,7 +167,7 @@ def cell_says(cell: str, code: int | None) -> bool:
 
 def test_the_readme_has_these_rows_and_no_others_and_says_of_each_what_is_so() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    text = text.partition("## Beside aiorpcX")[2].partition("\n## ")[0]
+    text = text.partition("## Compared with aiorpcX")[2].partition("\n## ")[0]
     lines = [line for line in text.splitlines() if line.startswith("| ")][1:]
     killed, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert killed == [
