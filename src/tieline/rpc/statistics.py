@@ -95,7 +95,7 @@ class Statistics(Counts):
     # --- what is told --------------------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        """Return all of it, as what JSON can carry; see "See what a server does" in the documentation."""
+        """Return all of it, as what JSON can carry; see "Monitor a server" in the documentation."""
         with self._lock:
             sessions, traffic = list(self._sessions), self._gone.copy()
         running = pending = 0
