@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Packets and calls over any connection.
+"""tieline: JSON-RPC calls and typed packets over any connection.
 
-What is public is here and in the modules beside it (``tieline.clients``, ``tieline.blocking``, ...), and is imported
-only when it is first used.
+Start here: `connect` and `serve`, with a registry of `Methods`; `tieline.blocking` has the same without ``await``.
+Packet clients and servers are in ``tieline.clients`` and ``tieline.servers``, formats in ``tieline.serializers`` and
+``tieline.protocol``, all errors in ``tieline.exceptions``. Public names are imported when they are first used.
 """
 
 # Type checkers take this name for true. It is not imported from typing, which takes 10 ms to load: this module alone

@@ -68,18 +68,18 @@ def _again(kind: type[TielineError], args: tuple[object, ...]) -> TielineError:
 
 
 class LocalProtocolError(TielineError, RuntimeError):
-    """You asked for something that is illegal in this state; nothing was sent."""
+    """You asked for something that the protocol, or the current state, does not allow; nothing was sent."""
 
 
 class RemoteProtocolError(TielineError):
-    """The peer sent something that its protocol forbids."""
+    """The peer violated the protocol."""
 
 
 class ExcessiveResourceUsage(RemoteProtocolError):
     """The peer has cost more than `Governance.cost_hard_limit` allows; its connection ends.
 
     Args:
-        cost: What it has cost, with the others of its group.
+        cost: What it has cost, together with the others of its group.
         limit: The limit.
     """
 
@@ -107,7 +107,7 @@ class MessageTooLarge(RemoteProtocolError, MemoryError):
 
 
 class OutgoingMessageTooLarge(LocalProtocolError, ValueError):
-    """A message of yours is over the size limit; it was refused before a byte of it was sent.
+    """A message of yours exceeds the size limit; nothing of it was sent.
 
     Attributes:
         limit: The limit in bytes.
@@ -124,15 +124,15 @@ class OutgoingMessageTooLarge(LocalProtocolError, ValueError):
 
 
 class ClosedError(TielineError, ConnectionError):
-    """This side had closed the session, or closed it while the operation was under way."""
+    """This side had closed the session, or closed it during the operation."""
 
 
 class ClientClosedError(ClosedError):
-    """This side had closed the packet client, or closed it while the operation was under way."""
+    """This side had closed the packet client, or closed it during the operation."""
 
 
 class ConnectionLost(TielineError, ConnectionAbortedError):
-    """The connection went away; the cause is chained where there is one (``__cause__``)."""
+    """The connection was lost; ``__cause__`` is the reason, if one is known."""
 
 
 class EndOfStream(ConnectionLost, EOFError):
@@ -154,13 +154,13 @@ class StreamTruncated(ConnectionLost, EOFError):
 
 
 class ProcessEnded(ConnectionLost):
-    """The child process at the other end has failed: it has ended by a signal or with an exit code other than 0.
+    """The child process at the other end has failed: it was killed by a signal, or exited with a code other than 0.
 
-    One that ends with 0, or closes its output and lives on, is an `EndOfStream`.
+    One that exits with 0, or closes its output and lives on, is an `EndOfStream`.
 
     Attributes:
-        returncode: Its exit code; -N when signal N ended it.
-        stderr: The end of what it wrote to standard error, where that was kept.
+        returncode: Its exit code; -N if it was killed by signal N.
+        stderr: The end of what it wrote to standard error, if that was kept.
     """
 
     def __init__(self, message: str, returncode: int, stderr: str = "") -> None:
@@ -170,7 +170,7 @@ class ProcessEnded(ConnectionLost):
 
 
 class StreamReset(ConnectionLost, ConnectionResetError):
-    """The peer, or something between, reset the connection."""
+    """The connection was reset, by the peer or by something in between."""
 
 
 class TLSTruncated(ConnectionLost, EOFError):
@@ -178,11 +178,11 @@ class TLSTruncated(ConnectionLost, EOFError):
 
 
 class WebSocketClosed(ConnectionLost):
-    """The peer closed the WebSocket, as a rule saying why (RFC 6455, section 7.4).
+    """The peer closed the WebSocket, usually with a reason (RFC 6455, section 7.4).
 
     Attributes:
-        code: The close code: 1000 is a normal end, 1001 that the peer goes away, 1005 that it gave none, and 1006 that
-            the connection ended without a close frame.
+        code: The close code: 1000 is a normal end, 1001 means that the peer goes away, 1005 that it gave no code, and
+            1006 that the connection ended without a close frame.
         reason: The reason in the peer's words; may be empty.
     """
 
@@ -197,7 +197,7 @@ class WebSocketClosed(ConnectionLost):
 
     @property
     def is_orderly(self) -> bool:
-        """Whether the peer just ended, or goes away, and says of no fault."""
+        """Whether the peer closed normally or goes away, without reporting a fault."""
         return self.code in (1000, 1001, 1005)
 
 
@@ -235,14 +235,14 @@ class ReadLimitError(TielineError, ValueError):
 
 
 class BusyResourceError(TielineError, RuntimeError):
-    """Two tasks used at the same time what only one may use."""
+    """Two tasks used something at the same time that only one may use."""
 
 
 class SessionBusy(TielineError, RuntimeError):
-    """The window of unanswered outgoing calls is full; nothing was sent.
+    """Too many calls of this side are pending; nothing was sent.
 
     Attributes:
-        limit: How many calls may be unanswered at once.
+        limit: How many calls may be pending at once.
     """
 
     def __init__(self, limit: int) -> None:
@@ -254,19 +254,19 @@ class SessionBusy(TielineError, RuntimeError):
 
 
 class RPCError(TielineError):
-    """An error answer of JSON-RPC: received from the peer, or raised by a handler to be sent to it.
+    """An error reply of JSON-RPC: received from the peer, or raised by a handler to be sent to it.
 
     Compared by identity, and hashable.
 
     Args:
-        code: The error code, an integer (JSON-RPC 2.0, section 5.1).
+        code: The error code, an integer (JSON-RPC 2.0, section 5.1). -32768 to -32000 are reserved by JSON-RPC.
         message: One line for people.
-        request_id: The id of the request that it answers; None when that is unknown or not yet set.
+        request_id: The id of the request that it answers; None if that is unknown or not yet set.
         data: Anything that JSON can carry, sent in the member ``data``; None leaves the member out.
-        cost: What the error adds to the session's cost, over the base cost of any error.
+        cost: What the error adds to the session's cost, on top of the base cost of any error.
 
     Raises:
-        TypeError: *code* is no integer, *message* no string, or *cost* no number.
+        TypeError: *code* is not an integer, *message* not a string, or *cost* not a number.
         ValueError: *cost* is not finite.
     """
 
@@ -297,20 +297,20 @@ class RPCError(TielineError):
 
 
 class SOCKSError(TielineError, OSError):
-    """No connection through a SOCKS proxy."""
+    """A connection through a SOCKS proxy failed."""
 
 
 class SOCKSProtocolError(SOCKSError):
-    """The proxy does not follow the SOCKS protocol, or went away before the end of its reply."""
+    """The proxy violated the SOCKS protocol, or closed the connection before the end of its reply."""
 
 
 class SOCKSFailure(SOCKSError):
-    """The proxy follows the protocol, and refuses or fails.
+    """The proxy refused the connection, or failed to make it.
 
     Attributes:
-        code: The reply code, Tor's included; 0xFF where no authentication was accepted, and the status of RFC 1929
-            where the password was not.
-        meaning: What that means, in a few words; "unknown code" for those that nobody has defined.
+        code: The reply code, including those of Tor; 0xFF if no authentication method was accepted, and the status of
+            RFC 1929 if the password was not.
+        meaning: What that means, in a few words; "unknown code" if it is not defined.
     """
 
     def __init__(self, *args: object, code: int | None = None, meaning: str = "") -> None:
@@ -320,10 +320,11 @@ class SOCKSFailure(SOCKSError):
 
 
 class HTTPConnectError(TielineError, OSError):
-    """No connection through an HTTP proxy.
+    """A connection through an HTTP proxy failed.
 
     Attributes:
-        status: The status of its reply (407: it wants a user name and a password); None = it sent no proper reply.
+        status: The status of its response (407: it requires a user name and a password); None = it sent no valid
+            response.
     """
 
     def __init__(self, *args: object, status: int | None = None) -> None:
@@ -347,11 +348,11 @@ class WebSocketRefused(TielineError, OSError):
 
 
 class DeserializeError(TielineError):
-    """Bytes of the peer are no packet of the serializer in use.
+    """The peer's bytes are not a valid packet of the serializer in use.
 
     Attributes:
-        error_info: What a serializer of yours wants to tell besides the text. Ours tell nothing there: it would be of
-            the peer's bytes.
+        error_info: Additional information from your own serializer. tieline's serializers leave it empty: it would
+            contain the peer's bytes.
     """
 
     def __init__(self, message: str = "", error_info: object = None) -> None:
@@ -373,10 +374,10 @@ def _checked_rest(error: Exception, remaining_data: bytes) -> bytes:
 
 
 class IncrementalDeserializeError(DeserializeError):
-    """Bytes of a stream are no packet.
+    """Bytes in a stream are not a valid packet.
 
     Attributes:
-        remaining_data: What followed the faulty bytes and is still to be read.
+        remaining_data: The bytes after the invalid ones, which are still to be read.
     """
 
     def __init__(self, message: str, remaining_data: bytes = b"", error_info: object = None) -> None:
@@ -385,7 +386,7 @@ class IncrementalDeserializeError(DeserializeError):
 
 
 class LimitOverrunError(IncrementalDeserializeError):
-    """A packet in a stream is over the serializer's limit.
+    """A packet in a stream exceeds the serializer's limit.
 
     Attributes:
         limit: The limit in bytes.
@@ -400,9 +401,9 @@ class SendTimeout(TielineError, TimeoutError):
     """A blocking client could not send in time.
 
     Attributes:
-        sent: Whether what was to be sent is on its way all the same: then it goes out whole, before all later packets.
-        sent_before: How many packets of the same ``send_packets`` had gone before, one datagram each. 0 over streams,
-            where all of them go together.
+        sent: Whether the packet will be sent all the same: then it is sent whole, before all later packets.
+        sent_before: How many packets of the same ``send_packets`` were sent before, one datagram each. 0 over streams,
+            where all of them are sent together.
     """
 
     def __init__(self, *args: object, sent: bool = False, sent_before: int = 0) -> None:
@@ -412,10 +413,10 @@ class SendTimeout(TielineError, TimeoutError):
 
 
 class PacketConversionError(TielineError):
-    """A converter cannot make a packet of what was deserialized, or the other way round.
+    """A converter cannot convert what was deserialized into a packet, or the other way round.
 
     Attributes:
-        error_info: What the converter wants to tell besides the text.
+        error_info: Additional information from the converter.
     """
 
     def __init__(self, message: str = "", error_info: object = None) -> None:
@@ -424,13 +425,13 @@ class PacketConversionError(TielineError):
 
 
 class BaseProtocolParseError(TielineError):
-    """The peer sent something that is no packet; reading goes on behind it. The one or the other of the two below."""
+    """The peer sent something that is not a valid packet; reading goes on after it. The base of the next two."""
 
     @property
     def error(self) -> BaseException | None:
-        """What the serializer or the converter has said of it, which is the cause (``__cause__``).
+        """The error of the serializer or the converter, which is the cause (``__cause__``).
 
-        That is a `DeserializeError` or a `PacketConversionError`; None where a protocol of yours gives no cause.
+        That is a `DeserializeError` or a `PacketConversionError`; None if your own protocol gives no cause.
         """
         return self.__cause__
 
@@ -441,11 +442,11 @@ class BaseProtocolParseError(TielineError):
 
 
 class StreamProtocolParseError(BaseProtocolParseError):
-    """A stream held something that is no packet; reading goes on behind it.
+    """A stream contained something that is not a valid packet; reading goes on after it.
 
     Attributes:
-        remaining_data: Where a protocol of yours raises it: what followed the faulty bytes and is still to be read.
-            What a client raises has none.
+        remaining_data: If your own protocol raises it: the bytes after the invalid ones, which are still to be read.
+            When a client raises it, it is empty.
     """
 
     def __init__(self, message: str = "", remaining_data: bytes = b"") -> None:
@@ -454,8 +455,8 @@ class StreamProtocolParseError(BaseProtocolParseError):
 
 
 class DatagramProtocolParseError(BaseProtocolParseError):
-    """A datagram was no packet; reading goes on with the next one."""
+    """A datagram was not a valid packet; reading goes on with the next one."""
 
 
 class UnsupportedOperation(TielineError, NotImplementedError):
-    """This kind of connection cannot do that."""
+    """This kind of connection does not support that."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Calls over any connection, from blocking code: plain scripts, and programs with threads.
+"""Blocking code: the same names as in `tieline`, for plain scripts and programs with threads, without ``await``.
 
-Everything here is imported only when it is first used. What the two worlds share is in `tieline` itself.
+Start here: `connect` and `serve`. Names that never wait (`Methods`, `Limits`, `TLS`, errors, ...) are those of
+`tieline` itself. Everything is imported when it is first used.
 """
 
 # As in tieline/__init__.py: nothing is imported here.

@@ -21,27 +21,29 @@ _STRAY: Final = ("refuse", "skip")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A child process that is started, and spoken to over its standard input and output. Unix only.
+    """A child process that is started, and used over its standard input and output. Unix only.
 
-    It gets a session (and so a process group) of its own, which is ended as a whole: its input is closed; after
-    *grace* seconds all of the session gets SIGTERM; after as many again, SIGKILL. What it has started and left behind
-    is in that session, unless it has left it (setsid(2)), as daemons do; outside of Linux, in its process group.
+    It gets its own session (and so its own process group), which is stopped as a whole: its input is closed; after
+    *grace* seconds the whole session receives SIGTERM; after as many again, SIGKILL. Processes that it has started
+    belong to that session, unless they have left it (setsid(2)), as daemons do; outside of Linux, to its process group.
 
     Attributes:
-        argv: The program, looked for in PATH, and its arguments. No shell reads them. Kept as a tuple of strings.
-        env: Its whole environment; None = ours. Kept as a tuple of pairs.
-        cwd: The folder that it runs in; None = ours.
-        stderr: What becomes of its standard error. ``"keep"``: it is read, and its end is told when the child ends.
-            A function: the same, and each line is given to it as well, without its newline (a logger's method
-            serves). In blocking code it is called by a thread of its own. ``"inherit"``: it is ours. ``"discard"``.
-        stray_lines: What becomes of lines of its output that are no protocol, which do not begin with ``{`` or ``[``.
-            ``"refuse"``: they are messages like any other, so they are answered with an error, and too many end the
-            session. ``"skip"``: they are left out, with a warning in the log for the first. A function: each is given
-            to it. For the framing by newlines.
-        grace: Seconds that the child gets at each step of its end.
+        argv: The program, which is searched for in PATH, and its arguments. No shell is involved. Kept as a tuple of
+            strings.
+        env: Its whole environment; None = that of this process. Kept as a tuple of pairs.
+        cwd: Its working directory; None = that of this process.
+        stderr: What happens to its standard error. ``"keep"``: it is read, and its end is reported when the child
+            exits. A function: the same, and each line is also passed to it, without its newline (a logger's method
+            works); in blocking code it is called in a thread of its own. ``"inherit"``: it is that of this process.
+            ``"discard"``: it is dropped.
+        stray_lines: What happens to lines of its output that are not messages, which do not begin with ``{`` or ``[``.
+            ``"refuse"``: they are treated as messages, so they are answered with an error, and too many end the
+            session. ``"skip"``: they are skipped, with a warning in the log for the first. A function: each is passed
+            to it. Only for newline-delimited messages.
+        grace: Seconds that the child gets at each step of stopping it.
 
     Raises:
-        ValueError: No program, a NUL in a string, or a value that there is not.
+        ValueError: No program, a NUL in a string, or a value that does not exist.
         TypeError: A value of the wrong type.
     """
 
@@ -105,10 +107,10 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Stdio:
-    """The standard input and output of this process, to be served on: whoever has started it is the peer. Unix only.
+    """The standard input and output of this process, to serve on: the peer is whatever started this process. Unix only.
 
-    While it is served, descriptor 1 is standard error, and descriptor 0 reads nothing: what the program, or a library
-    in it, prints cannot get between the messages. Afterwards all is as it was.
+    While it is served, descriptor 1 is redirected to standard error, and descriptor 0 reads nothing: what the program,
+    or a library in it, prints cannot get between the messages. Afterwards both are restored.
     """
 
     @property

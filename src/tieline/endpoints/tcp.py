@@ -15,25 +15,25 @@ __all__ = ["TCP"]
 
 @dataclass(frozen=True, slots=True)
 class TCP:
-    """A TCP endpoint.
+    """A TCP endpoint, to connect to or to listen on.
 
     Attributes:
-        host: A name, or an IPv4 or IPv6 address without brackets. For listening also None, which is all interfaces,
-            or several of them, kept as a tuple (a sequence of one becomes that one).
+        host: A name, or an IPv4 or IPv6 address without brackets. To listen, also None, which is all interfaces, or
+            several of them, kept as a tuple (a sequence of one becomes that one).
         port: 0 to 65535; 0 is for listening: the system chooses, one port for all hosts.
-        family: An address family to stay within; 0 is any.
+        family: The address family to use; 0 is any.
         proto: The protocol number for the resolver; 0 is any.
         flags: The resolver's flags (``socket.AI_...``).
         local_addr: Host and port to connect from; a host of "" is any address. Dialling only.
-        happy_eyeballs_delay: Seconds until the next address is tried beside the one that has not answered
-            (RFC 8305, section 5); None tries one after the other. Dialling only.
-        interleave: How many addresses of the first family come before the families take turns; 0 keeps the
-            resolver's order. Dialling only.
-        reuse_port: Let several sockets, of one user, listen on the same port, among which Linux spreads the
-            connections (SO_REUSEPORT). All of them must say so, and port 0 gives each a port of its own. Listening
-            only: for dialling it means nothing, so that what a server says of where it listens can be dialled.
-        backlog: How many connections may wait to be accepted. 1024 because 100 let a burst of clients wait for
-            seconds; the system may cap it (``net.core.somaxconn``). Listening only.
+        happy_eyeballs_delay: Seconds after which the next address is tried in parallel with one that has not answered
+            (RFC 8305, section 5); None = one after another. Dialling only.
+        interleave: How many addresses of the first family come before the families alternate; 0 keeps the resolver's
+            order. Dialling only.
+        reuse_port: Let several sockets of one user listen on the same port; Linux distributes the connections among
+            them (SO_REUSEPORT). All of them must set it, and port 0 gives each a port of its own. Listening only; it is
+            ignored for dialling, so that the address of a server can be dialled.
+        backlog: How many connections may wait to be accepted. 1024 because 100 let a burst of clients wait for seconds;
+            the system may cap it (``net.core.somaxconn``). Listening only.
         tls: How it is encrypted; None = not at all.
 
     Raises:

@@ -26,28 +26,28 @@ _NO_CERTIFICATE: Final = "a TLS server needs a certificate: TLS(certificate=...)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TLS:
-    """How a connection is encrypted, and whom it trusts: a part of an endpoint, for dialling or for listening.
+    """TLS settings: how a connection is encrypted, and which certificates are trusted. Passed as ``tls=``.
 
-    `TLS()` is what a client wants of a server on the open internet: TLS 1.2 or later, a certificate that an authority
-    of the system's has signed, and that is made out to the host that was dialled. A server needs a certificate.
+    `TLS()` is right for a client of a server on the internet: TLS 1.2 or later, and a certificate that is signed by one
+    of the system's authorities and names the host that was dialled. A server needs a *certificate*.
 
     Attributes:
-        context: A ready-made ``ssl.SSLContext``, used as it is; it excludes all the others, server_hostname excepted.
-        certificate: The path of this side's certificate, a PEM file with the chain behind it. A server needs one; a
-            client shows it when the server asks for one.
+        context: A ready-made ``ssl.SSLContext``, used as it is; it excludes all other settings except server_hostname.
+        certificate: The path of this side's certificate, a PEM file with the rest of its chain. A server needs one; a
+            client presents it if the server asks for one.
         key: The path of its private key, a PEM file; None = it is in the file of the certificate.
-        password: What opens an encrypted key, or a function without arguments that returns it.
-        ca: The authorities to trust instead of the system's: the path of a PEM file, the path of a folder of them
-            (named by hash, as ``openssl rehash`` does), or PEM text. Trusted is nobody else. On a server it asks for
-            certificates of clients: each must show one that is signed by these. None = the system's; a server then
-            asks for none.
-        client_certificate_optional: On a server with *ca*: also let in clients that show no certificate. One that is
-            shown must still be signed by these authorities.
-        alpn: Names of protocols to agree on (RFC 7301), the preferred ones first; a server's order decides. Without a
-            name in common the connection goes on, with no protocol agreed upon.
-        server_hostname: The name or address that the server's certificate must be made out to; None = the host that is
-            dialled (a Unix socket has none, so that it must be given). **Dangerous:** ``""`` turns the matching
-            off, and whoever has a certificate of a trusted authority can then pose as the server. Dialling only.
+        password: The password of an encrypted key, or a function without arguments that returns it.
+        ca: The authorities to trust in place of the system's: the path of a PEM file, the path of a directory of them
+            (named by hash, as ``openssl rehash`` does), or PEM text. Nobody else is trusted. On a server, it requires
+            certificates of clients, which must be signed by these authorities. None = the system's; a server then asks
+            for none.
+        client_certificate_optional: On a server with *ca*: also accept clients without a certificate. If they present
+            one, these authorities must have signed it.
+        alpn: Names of protocols to negotiate (RFC 7301), in order of preference; the server's order decides. If there
+            is none in common, the connection goes on without one.
+        server_hostname: The name or address that the server's certificate must contain; None = the host that is dialled
+            (a Unix socket has none, so it must be given). **Dangerous:** ``""`` turns that check off, and whoever has a
+            certificate of a trusted authority can then pose as the server. Dialling only.
 
     Raises:
         ValueError: Settings that contradict each other, or that no connection can have.

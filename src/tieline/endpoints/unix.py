@@ -21,18 +21,18 @@ _MAX_UNIX_PATH: Final = 107 if sys.platform == "linux" else 103
 
 @dataclass(frozen=True, slots=True)
 class UnixStream:
-    """A Unix stream socket.
+    """A Unix stream socket, to connect to or to listen on.
 
     Attributes:
-        path: The path of the socket file, or ``@name`` (also written with a leading NUL) for a name in Linux's
-            abstract namespace, which has no file. A file whose own name starts with ``@`` is ``./@name``.
-        mode: The file's permissions from the first moment on; the umask does not matter. Who may write to the file
-            may connect. An abstract name has none: every process of the network namespace may connect.
+        path: The path of the socket file, or ``@name`` (also written with a leading NUL) for a name in Linux's abstract
+            namespace, which has no file. A file whose own name starts with ``@`` is ``./@name``.
+        mode: The permissions of the file, from its creation on and whatever the umask. Whoever may write to the file
+            may connect. An abstract name has no permissions: every process of the network namespace may connect.
             Listening only.
         backlog: How many connections may wait to be accepted. Listening only.
         tls: How it is encrypted; None = not at all. To dial, it needs a `TLS.server_hostname`.
-        local_path: The path or name of the socket that dials; None = it has none. A file that is made for it is not
-            removed, and one that is there already is in the way. For those who connect only.
+        local_path: The path or name of the socket that dials; None = it has none. The file that is created for it is
+            not removed, and an existing one is an error. Dialling only.
 
     Raises:
         ValueError: A path that no socket can have: empty, with a NUL in it, or longer than the system's 108 bytes.

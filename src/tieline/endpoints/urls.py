@@ -41,17 +41,17 @@ def carrier_of(endpoint: Endpoint) -> StreamEndpoint:
 def parse(url: str) -> Endpoint | DatagramEndpoint:
     """Return the endpoint that *url* names.
 
-    ``tcp://host:port``, with IPv6 addresses in brackets; for listening also ``tcp://one,two:port`` and, on all
-    interfaces, ``tcp://:port``. ``tls://host:port`` is the same with ``TLS()``. ``unix:///absolute/path``,
-    ``unix:relative/path`` and, on Linux, ``unix:@abstract``; in paths, %XX stands for a byte. ``ws://host/path?query``
-    and ``wss://host/path?query`` are WebSockets, on port 80 or 443 where none is given.
-    ``udp://host:port`` is a socket of datagrams, ``unix-dgram:`` with the paths of ``unix:`` as well.
-    ``cmd:program arguments`` is a child process: the words are split and quoted as in a POSIX shell, and nothing is
-    expanded. ``stdio:`` is what this process was started with, to be served on.
+    ``tcp://host:port``, with IPv6 addresses in brackets; to listen, also ``tcp://one,two:port`` and, on all interfaces,
+    ``tcp://:port``. ``tls://host:port`` is the same with ``TLS()``. ``unix:///absolute/path``, ``unix:relative/path``
+    and, on Linux, ``unix:@abstract``; in paths, %XX stands for a byte. ``ws://host/path?query`` and
+    ``wss://host/path?query`` are WebSockets, on port 80 or 443 unless another one is given. ``udp://host:port`` is a
+    datagram socket, and so is ``unix-dgram:`` with the paths of ``unix:``. ``cmd:program arguments`` is a child
+    process: the words are split and quoted as in a POSIX shell, and nothing is expanded. ``stdio:`` is the standard
+    input and output of this process, to serve on.
 
     Raises:
-        ValueError: *url* is none of these; the text says what was seen and what was expected, and never repeats
-            parts in which people put passwords.
+        ValueError: *url* is none of these; the text says what was seen and what was expected, and never repeats parts
+            that may contain passwords.
     """
     check_text("url", url)
     return _parse(url)

@@ -32,26 +32,28 @@ _OURS: Final = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class WebSocket:
-    """A WebSocket endpoint (RFC 6455). It needs the extra ``ws``.
+    """A WebSocket endpoint (RFC 6455), to connect to or to listen on. It needs the extra ``ws``.
 
     Attributes:
         under: What carries it: a `TCP` endpoint, with `TLS` in it for ``wss``, or a `UnixStream`.
-        path: What a client asks for, the query included. What a server serves, without query; None = any path.
-        subprotocols: Those that are spoken, the best one first. A server refuses clients that offer others alone.
-        headers: More headers for the opening handshake, names and values. They are never shown: they may be secrets.
-        origin: What to say of the web page that we belong to; None = nothing, as programs do. Dialling only.
-        origins: The origins of web pages that may come, as ``https://example.com``; ``"*"`` in it = any. None = pages
-            from the server itself. Programs send no origin, and may always come. Listening only.
-        hosts: The names and addresses, without port, by which clients may have asked for the server. None = any; but
-            on a loopback address only what such is called, so that a web page whose name was made to point to this
-            machine cannot come. Listening only.
-        health_path: A path that is answered with status 200, for those who ask whether the server lives; None = none.
-            Listening only.
-        binary: Send messages as binary ones, not as text. Either is understood.
+        path: The path that a client requests, including the query. The path that a server serves, without query; None =
+            any path.
+        subprotocols: The subprotocols that are spoken, the preferred one first. A server refuses clients that offer
+            only others.
+        headers: Additional headers for the opening handshake, names and values. They are never shown: they may be
+            secrets.
+        origin: The origin of the web page to present; None = none, as programs do. Dialling only.
+        origins: The origins of web pages that may connect, such as ``https://example.com``; ``"*"`` in it = any. None =
+            pages from the server itself. Programs send no origin, and may always connect. Listening only.
+        hosts: The names and addresses, without port, by which clients may ask for the server (the header Host). None =
+            any; but on a loopback address only local names, so that a web page whose name was made to resolve to this
+            machine cannot connect. Listening only.
+        health_path: A path that is answered with status 200, for health checks; None = none. Listening only.
+        binary: Send binary messages in place of text. Both are accepted.
         compression: Offer or accept permessage-deflate (RFC 7692). It costs memory and time for each connection, and
-            what is compressed together may tell secrets by its length.
-        ping_interval: Seconds of silence after which the peer is asked whether it is there; None = it is not asked.
-        ping_timeout: Seconds for its answer; then the connection is cut.
+            the length of data that is compressed together may reveal secrets.
+        ping_interval: Seconds of silence after which the peer receives a ping; None = never.
+        ping_timeout: Seconds for its answer; then the connection is closed.
 
     Raises:
         ValueError: A value that no WebSocket endpoint can have.

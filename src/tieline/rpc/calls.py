@@ -58,15 +58,15 @@ class CallCore(SessionCore[CallEngineT], Caller):
         """Prepare a session. No I/O happens here.
 
         Args:
-            rpc_protocol: The protocol class to speak; None = `default_rpc_protocol`.
-            framer: How messages are framed, for this session alone; None = `default_framer`.
+            rpc_protocol: The JSON-RPC version, as a protocol class; None = `default_rpc_protocol`.
+            framer: How messages are separated on the wire, for this session alone; None = `default_framer`.
             scheduler: Must be None.
             loop: None, or the running asyncio loop.
-            methods: What the peer may call; None = nothing.
+            methods: The methods that the peer may call; None = none.
             limits: None = the defaults.
-            codec: How JSON is read and written; None = that of the protocol class, which is msgspec.
-            dialect: What is spoken, and how it is framed, instead of *rpc_protocol*: a `Dialect`, or the name of a
-                known one, such as ``"lsp"``. A *framer* goes before its own.
+            codec: How JSON is encoded and decoded; None = that of the protocol class, which is msgspec.
+            dialect: Conventions of a known protocol, in place of *rpc_protocol*: a `Dialect`, or the name of a known
+                one, such as ``"lsp"``. *framer* takes precedence over that of the dialect.
         """
         if scheduler is not None:
             raise TypeError("scheduler must be None")
@@ -91,7 +91,7 @@ class CallCore(SessionCore[CallEngineT], Caller):
 
     @property
     def protocol(self) -> type[JSONRPC]:
-        """The protocol class in use; with auto-detection it changes when the peer's dialect is known."""
+        """The protocol class in use; with auto-detection it changes when the peer's version is known."""
         return self._protocol if self._engine is None else self._engine.machine.protocol
 
     # --- for subclasses ------------------------------------------------------------------------------------------
@@ -101,15 +101,15 @@ class CallCore(SessionCore[CallEngineT], Caller):
         return JSONRPCv2
 
     def default_framer(self) -> FramerBase:
-        """Return a new framer for sessions that were given none. The limits are resolved by then."""
+        """Return a new framer for sessions that were given none. Limits are resolved by then."""
         return NewlineFramer(self._max_message())
 
     def request_handler(self, name: str) -> Method | Callable[..., object] | None:
-        """Return what handles requests of the method *name*; None = nobody. Override it to decide by name."""
+        """Return the handler for requests of the method *name*; None = unknown. Override it to choose dynamically."""
         return self.methods.get(name)
 
     def notification_handler(self, name: str) -> Method | Callable[..., object] | None:
-        """Return what handles notifications of the method *name*; None = nobody. Override it to decide by name."""
+        """Return the handler for notifications of *name*; None = ignore them. Override it to choose dynamically."""
         return self.methods.get(name)
 
     # --- calls ---------------------------------------------------------------------------------------------------
@@ -122,16 +122,16 @@ class CallCore(SessionCore[CallEngineT], Caller):
         *,
         timeout: float | Default | None = DEFAULT,
     ) -> RPCRequestOut:
-        """Send a request at once, without waiting, and return it: something to await, to cancel, or to watch.
+        """Send a request at once, without waiting, and return an object to await, to cancel, or to watch.
 
         Args:
-            method: The method's name.
-            args: A list, tuple, dict, dataclass or Struct; None = no arguments.
+            method: The name of the method.
+            args: A list or tuple (by position), a dict, dataclass or Struct (by name); None = no arguments.
             on_done: Called with the request when it is answered or has failed.
             timeout: As for `call`.
 
         Raises:
-            SessionBusy: `Limits.max_calls` calls are open; nothing was sent.
+            SessionBusy: `Limits.max_calls` calls are pending; nothing was sent.
             Exception: What `call` raises for a message that cannot be sent.
         """
         engine = self._connected()
@@ -146,7 +146,7 @@ class CallCore(SessionCore[CallEngineT], Caller):
     def send_notification(self, method: str, args: object = None) -> None:
         """Send a notification at once, without waiting for room. Otherwise as `notify`.
 
-        *args* is a list, tuple, dict, dataclass or Struct; None = no arguments.
+        *args* is a list or tuple (by position), or a dict, dataclass or Struct (by name); None = no arguments.
         """
         engine = self._connected()
         engine.machine.send_notification(method, args)
@@ -155,9 +155,9 @@ class CallCore(SessionCore[CallEngineT], Caller):
     # --- batches -------------------------------------------------------------------------------------------------
 
     def new_batch(self, on_done: Callable[[RPCBatchOut], object] | None = None) -> RPCBatchOut:
-        """Return an empty batch, to be filled and given to `send_batch`.
+        """Return an empty batch, to be filled and passed to `send_batch`.
 
-        *on_done* is called with it when it is complete.
+        *on_done* is called with the batch when it is complete.
         """
         engine = self._connected()
         return RPCBatchOut(engine.host.new_outcomes(engine.note_early), on_done, engine.machine.calls.next_id)
@@ -170,12 +170,12 @@ class CallCore(SessionCore[CallEngineT], Caller):
     ) -> None:
         """Send a batch at once, without waiting; await the batch for its results.
 
-        When this raises, nothing was sent, and the batch is as it was: it may be sent again, and whoever waits for one
-        of its requests waits on, until ``batch.cancel()``.
+        If this raises, nothing was sent, and the batch is unchanged: it may be sent again, and tasks that await its
+        requests keep waiting, until ``batch.cancel()``.
 
         Raises:
             LocalProtocolError: The batch is empty or was sent before, or the protocol has no batches.
-            SessionBusy: With it more than `Limits.max_calls` calls would be open; nothing was sent.
+            SessionBusy: More than `Limits.max_calls` calls would be pending with it; nothing was sent.
             Exception: What `call` raises for a message that cannot be sent.
         """
         engine = self._connected()

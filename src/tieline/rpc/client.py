@@ -36,11 +36,14 @@ ReceivedT = TypeVar("ReceivedT")
 
 
 class ClientSession(Dialled[CallEngine], SessionBase):
-    """A session on a connection that this side dials; an async context manager that connects and closes.
+    """A JSON-RPC session that this side connects; an async context manager that connects and closes it.
+
+    `connect` creates one from a URL. Derive from this class to add state or `connection_lost`, and pass the class to
+    `connect` as *session_factory*.
 
     Attributes:
-        endpoint: Where it connects to; None with a given socket.
-        connect_timeout: Seconds for dialling as a whole; None = as long as it takes.
+        endpoint: Where it connects to; None if a socket was given.
+        connect_timeout: Seconds for connecting as a whole; None = unlimited.
     """
 
     def __init__(
@@ -67,22 +70,23 @@ class ClientSession(Dialled[CallEngine], SessionBase):
         Args:
             host: A host name or address; or, without *port*, an endpoint or a URL.
             port: The TCP port.
-            proxy: The way there: a `SOCKSProxy` or an `HTTPConnectProxy`, or the URL of one, such as
-                ``"socks5://user:password@127.0.0.1:9050"``; or a list of them, each reached through the one before.
-                Names go to the proxy and are never looked up here. Also any other object that dials in our place, by
-                ``await proxy.create_connection(protocol_factory, host, port)``, on trio with *nursery* as well.
-            sock: A connected stream socket to use, instead of *host* and *port*; owned by the session once it connects.
+            proxy: How to get there: a `SOCKSProxy` or an `HTTPConnectProxy`, its URL, such as
+                ``"socks5://user:password@127.0.0.1:9050"``, or a list of them, each reached through the one before.
+                Names are sent to the proxy and never looked up locally. Also any other object that makes the connection
+                itself, by ``await proxy.create_connection(protocol_factory, host, port)``, on trio with *nursery* as
+                well.
+            sock: A connected stream socket to use in place of *host* and *port*; the session owns it once it connects.
             kwargs: Further settings of the TCP endpoint: family, proto, flags, local_addr, happy_eyeballs_delay,
                 interleave.
-            ssl: What encrypts the connection: True for what `TLS` does by default, an ``ssl.SSLContext``, or a `TLS`
-                value; None = nothing.
-            server_hostname: As `TLS.server_hostname`; only with *ssl*. A given *sock* needs it.
+            ssl: How the connection is encrypted: True for the defaults of `TLS`, an ``ssl.SSLContext``, or a `TLS`
+                value; None = not at all.
+            server_hostname: As `TLS.server_hostname`; only with *ssl*. Required with *sock*.
 
         The other arguments are those of `SessionBase`.
 
         Raises:
-            ValueError: The endpoint is impossible, given twice or not at all, or TLS settings contradict each other.
-            TypeError: An argument of the wrong type.
+            ValueError: The endpoint is invalid, given twice or missing, or TLS settings contradict each other.
+            TypeError: An argument has the wrong type.
         """
         super().__init__(
             rpc_protocol=rpc_protocol,
@@ -166,36 +170,43 @@ def connect(
     connect_timeout: float | Default | None = DEFAULT,
     session_factory: Callable[..., Any] | None = None,
 ) -> Any:
-    """Return a client session for *url_or_endpoint*; ``async with`` connects it and closes it at the end.
+    """Return a client for *url_or_endpoint*; ``async with`` connects it, and closes it at the end.
 
-    With a *protocol* of packets it is a packet client: that of ``tieline.clients`` for the scheme. Then there are also
-    ``udp://host:port`` and ``unix-dgram:``; over WebSocket packets go as a stream of binary messages. What is for
-    sessions alone cannot be given.
+    Without *protocol* the result is a `ClientSession`, which calls methods and serves them::
+
+        async with tieline.connect("tcp://127.0.0.1:4000") as session:
+            print(await session.call("add", 1, 2))
+
+    With *protocol* it is a packet client of ``tieline.clients``, which sends and receives typed objects. Then the URL
+    may also be ``udp://host:port`` or ``unix-dgram:path``; over WebSocket, packets are a stream of binary messages.
+    Only *tls*, *proxy* and *connect_timeout* can be given besides.
+
+    This function does no I/O. Connecting raises `OSError` (`TimeoutError` after *connect_timeout*); see
+    `ClientSession.create_connection`.
 
     Args:
         url_or_endpoint: ``tcp://host:port``, ``tls://host:port``, ``unix:///path``, ``unix:@abstract``,
-            ``ws://host:port/path``, ``wss://...``, or an endpoint value.
-        methods: What the peer may call on us.
-        protocol: What packets are: a `tieline.protocol.StreamProtocol`, a
-            `tieline.protocol.BufferedStreamProtocol` or, for datagrams, a
-            `tieline.protocol.DatagramProtocol`.
-        rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
-        framer: How messages are framed; None = as the session's `default_framer` says, which is one message a line, or
-            Bitcoin's framing for a `MessageSession`.
-        limits: None = the defaults.
-        tls: What encrypts the connection: a `TLS` value, True for `TLS()`, or an ``ssl.SSLContext``; None = what
-            the URL or endpoint says.
-        proxy: A proxy, its URL, or a list of them; see `ClientSession`.
-        codec: How JSON is read and written; None = by msgspec.
-        dialect: What is spoken and how it is framed, instead of *rpc_protocol*: one of ``tieline.dialects``, its
-            name, such as ``"lsp"``, or one of your own. A *framer* goes before its own.
-        connect_timeout: Seconds for dialling as a whole; None = as long as it takes; DEFAULT = by the limits (10 s).
-        session_factory: The class of the session, a subclass of `ClientSession` or `MessageSession`; called as these
-            are, with the endpoint and what was given.
+            ``ws://host:port/path``, ``wss://...``, ``cmd:program arguments`` for a child process, or an endpoint value.
+        methods: The methods that the peer may call; None = none.
+        protocol: The format of packets: a `tieline.protocol.StreamProtocol`, a
+            `tieline.protocol.BufferedStreamProtocol` or, for datagrams, a `tieline.protocol.DatagramProtocol`.
+        rpc_protocol: The JSON-RPC version, as a protocol class; None = `JSONRPCv2`.
+        framer: How messages are separated on the wire; None = the session's `default_framer`, which is one message per
+            line, or Bitcoin's framing for a `MessageSession`.
+        limits: Limits on what the peer may use; None = the defaults.
+        tls: How the connection is encrypted: a `TLS` value, True for `TLS()`, or an ``ssl.SSLContext``; None = as the
+            URL or endpoint says.
+        proxy: A proxy, its URL, or a list of them for a chain; see `ClientSession`.
+        codec: How JSON is encoded and decoded; None = by msgspec.
+        dialect: Conventions of a known protocol, in place of *rpc_protocol*: a value in ``tieline.dialects``, its name,
+            such as ``"lsp"``, or your own `Dialect`. *framer* takes precedence over that of the dialect.
+        connect_timeout: Seconds for connecting as a whole; None = unlimited; DEFAULT = `Limits.connect_timeout` (10 s).
+        session_factory: The class of the session, a subclass of `ClientSession` or `MessageSession`. It is called as
+            these are, with the endpoint and the arguments that were given.
 
     Raises:
-        ValueError: The URL cannot be understood, that is only for serving, or TLS is given twice.
-        TypeError: *tls* or *protocol* is of the wrong type.
+        ValueError: The URL is invalid or only for serving, or TLS is specified twice.
+        TypeError: An argument has the wrong type, or does not go with *protocol*.
     """
     given = {
         "methods": methods,

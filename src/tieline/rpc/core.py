@@ -54,17 +54,18 @@ class SessionCore(SessionFacts[EngineT]):
 
     @abstractmethod
     def default_framer(self) -> FramerBase[Any]:
-        """Return a new framer for sessions that were given none. The limits are resolved by then."""
+        """Return a new framer for sessions that were given none. Limits are resolved by then."""
 
     # --- what the peer costs -------------------------------------------------------------------------------------
 
     def bump_cost(self, delta: float) -> None:
-        """Have the peer pay for something that it has ordered, or give back; see `Governance`.
+        """Charge the peer for something expensive that it requested, or, with a negative *delta*, refund it; see
+        `Governance`.
 
-        Over the hard limit the session ends at once. Nothing happens before it is connected, or when it is over.
+        Over the hard limit the session ends at once. Nothing happens before it is connected, or after it has ended.
 
         Raises:
-            TypeError: *delta* is no number.
+            TypeError: *delta* is not a number.
             ValueError: It is not finite.
         """
         cost = finite_number("delta", delta)
@@ -72,21 +73,21 @@ class SessionCore(SessionFacts[EngineT]):
             self._engine.bump_cost(cost)
 
     def extra_cost(self) -> float:
-        """Return what is added to the session's own cost when that is compared with the limits. May be negative.
+        """Return what is added to this session's own cost when that is compared with the limits. It may be negative.
 
-        This one returns what the others of its group have cost, those that are gone included. Override it for another
-        rule. It is asked whenever the cost is looked at, and has to be quick.
+        By default, that is the cost of the other sessions of its group, including those that have ended. Override it
+        for another rule. It is called whenever the cost is checked, and must be fast.
         """
         engine = self._engine
         return 0.0 if engine is None or engine.started is None else engine.machine.group_share(engine.host.now())
 
     def recalc_concurrency(self) -> None:
-        """Look at the cost now: at how much runs at once, and whether it is too much. Else the next read does it."""
+        """Check the cost now, and adjust how many handlers may run at once. Otherwise the next read does it."""
         if self._engine is not None:
             self._engine.check_cost()
 
     def on_disconnect_due_to_excessive_session_cost(self) -> Any:
-        """Called when the session is cut because its peer is over the hard limit. Override it, plain or async."""
+        """Called when the session is ended because its peer exceeds the hard limit. Override it, plain or async."""
 
     def _dialled_host(self) -> str | None:
         """Return the host that was dialled by its name; None when there is none."""

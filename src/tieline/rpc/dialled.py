@@ -33,19 +33,20 @@ class Dialled(ToBeDialled[EngineT], SessionLife[EngineT]):
     _dialling: CancelScope | None = None  # while it connects
 
     async def create_connection(self, *, nursery: object = None) -> tuple[Any, Self]:
-        """Connect and return the transport and the session itself. Cancelling leaves nothing behind.
+        """Connect, and return the transport and the session itself. Cancelling leaves nothing behind.
+
+        Usually ``async with`` calls this.
 
         Args:
-            nursery: On trio the nursery that the connection and its handlers live in: it does not end before the
-                session does, and a nursery that is cancelled cuts the connection. (``async with`` brings its own.)
-                None elsewhere.
+            nursery: On trio, the nursery for the connection and its handlers: it does not end before the session does,
+                and cancelling it aborts the connection. (``async with`` brings its own.) None elsewhere.
 
         Raises:
-            OSError: Nobody there, or no way to get there.
-            TimeoutError: Not within `connect_timeout` seconds.
-            ClosedError: The session was closed, before that or meanwhile.
-            LocalProtocolError: The session has or had a connection, or is connecting; or there is no *nursery* on trio,
-                or it is over.
+            OSError: The peer cannot be reached.
+            TimeoutError: Not connected within `connect_timeout` seconds.
+            ClosedError: The session was closed, before or meanwhile.
+            LocalProtocolError: The session has or had a connection, or is connecting; or on trio, *nursery* is missing
+                or closed.
         """
         self._check_fresh()
         self._check_wanted()

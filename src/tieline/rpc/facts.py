@@ -35,7 +35,7 @@ _NOWHERE: Final = _Nowhere()
 
 
 class SessionFacts(Generic[EngineT]):
-    """The telling part of a session."""
+    """Information about a session and its peer. Reading it changes nothing."""
 
     logger: ClassVar[logging.Logger | None] = None
     """The logger of a class of sessions; None = one named after the class."""
@@ -52,7 +52,7 @@ class SessionFacts(Generic[EngineT]):
 
     @property
     def log(self) -> logging.Logger:
-        """Where failures of handlers and violations of the peer go."""
+        """The logger for failures of handlers and violations of the protocol by the peer."""
         if self._log is None:
             try:
                 import logging  # lazily: a tenth of what a blocking client loads, and most never log anything
@@ -67,7 +67,7 @@ class SessionFacts(Generic[EngineT]):
 
     @property
     def failure_log(self) -> FailureLog:
-        """What limits how many failures of handlers are logged; a server's sessions share it."""
+        """The rate limit for logged failures of handlers; the sessions of a server share it."""
         if self._failure_log is None:
             self._failure_log = FailureLog()
         return self._failure_log
@@ -78,7 +78,7 @@ class SessionFacts(Generic[EngineT]):
 
     @property
     def stats(self) -> SessionStats:
-        """A snapshot of what the session has done so far."""
+        """A snapshot of the counters of this session."""
         from tieline.rpc.session_stats import SessionStats  # lazily: most programs never ask
 
         engine = self._engine
@@ -101,35 +101,35 @@ class SessionFacts(Generic[EngineT]):
 
     @property
     def close_reason(self) -> Exception | None:
-        """Why the connection ended; None while it is open, or when this side closed it."""
+        """Why the connection ended; None while it is open, and when this side closed it."""
         return None if self._engine is None else self._engine.machine.close_reason
 
     def is_closing(self) -> bool:
-        """Return whether the session is closed or about to be, so that nothing can be sent any more."""
+        """Return whether the session is closed or closing, so that nothing can be sent any more."""
         return self._engine is None or self._engine.machine.state != 0
 
     def has_room(self) -> bool:
-        """Return whether a call or notification would go out without waiting."""
+        """Return whether a call or notification could be sent without waiting."""
         return self._engine is not None and self._engine.started is not None and self._engine.has_free_room()
 
     def remote_address(self) -> object:
-        """Return the peer's socket address, for TCP (host, port, ...); None when the socket cannot tell."""
+        """Return the peer's socket address, for TCP (host, port, ...); None if the socket has none."""
         return self.get_extra_info("peername") or None
 
     def peer_certificate(self) -> dict[str, Any] | None:
-        """Return the certificate that the peer has shown, as ``ssl.SSLObject.getpeercert`` gives it.
+        """Return the certificate that the peer presented, as ``ssl.SSLObject.getpeercert`` gives it.
 
-        None: it has shown none, or there is no TLS, or no connection yet. A dict without anything in it: a context
-        that verifies nothing let it in unread; ``get_extra_info("ssl_object").getpeercert(True)`` still has its bytes.
+        None: it presented none, or there is no TLS, or no connection yet. An empty dict: it was accepted by a context
+        that verifies nothing; ``get_extra_info("ssl_object").getpeercert(True)`` still has its bytes.
         """
         encrypted = self.get_extra_info("ssl_object")
         return None if encrypted is None else cast("dict[str, Any] | None", encrypted.getpeercert())
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what the transport tells about itself, as asyncio's transports do; before it is there *default*.
+        """Return information about the transport, as asyncio's transports do; *default* before there is a connection.
 
-        Everywhere ``peername``, ``sockname`` and ``socket``; with TLS also ``cipher``, ``peercert``, ``compression``,
-        ``sslcontext`` and ``ssl_object``, which answers ``version()`` and ``selected_alpn_protocol()``.
+        Always ``peername``, ``sockname`` and ``socket``; with TLS also ``cipher``, ``peercert``, ``compression``,
+        ``sslcontext`` and ``ssl_object``, which has ``version()`` and ``selected_alpn_protocol()``.
         """
         if self._engine is None or self._engine.started is None:
             return default
@@ -140,7 +140,7 @@ class SessionFacts(Generic[EngineT]):
         return None
 
     def peer_name(self) -> str:
-        """Return the peer's address for people."""
+        """Return the peer's address as text for people, such as ``127.0.0.1:4000``."""
         address = self.remote_address()
         if isinstance(address, tuple):
             host, port = cast("tuple[str, int]", address)[:2]

@@ -25,10 +25,10 @@ __all__ = ["SessionLife"]
 
 
 class SessionLife(SessionCore[EngineT]):
-    """The living part of a session.
+    """How a session begins and ends.
 
     Attributes:
-        limits: What the connection may cost.
+        limits: The limits of this connection.
     """
 
     __slots__ = ()
@@ -36,7 +36,7 @@ class SessionLife(SessionCore[EngineT]):
     # --- for subclasses ------------------------------------------------------------------------------------------
 
     async def connection_lost(self) -> None:
-        """Called once when the connection is gone, for whatever reason. Override it to clean up."""
+        """Called exactly once when the connection is gone, for whatever reason. Override it to clean up."""
 
     @abstractmethod
     def _new_engine(
@@ -56,11 +56,11 @@ class SessionLife(SessionCore[EngineT]):
         self._is_unwanted = True
 
     async def aclose(self, force_after: float = 5.0) -> None:
-        """Close the session: let running handlers finish and answers go out, then close.
+        """Close the session cleanly: running handlers finish and their replies are sent, then the connection is closed.
 
-        After *force_after* seconds it is closed by force: what is queued is dropped, handlers are cancelled.
-        Open calls of ours fail with `ClosedError`. Safe from anywhere (a handler of this session included, whose own
-        answer is then given up), at any time, any number of times. When cancelled it aborts the connection.
+        After *force_after* seconds the connection is aborted: queued messages are dropped, and handlers cancelled.
+        Pending calls of this side fail with `ClosedError`. It may be called anywhere (in a handler of this session too,
+        whose own reply is then lost), at any time, any number of times. When it is cancelled, it aborts the connection.
         """
         self._want_no_more()
         if self._engine is not None and self._engine.started is not None:
@@ -73,26 +73,27 @@ class SessionLife(SessionCore[EngineT]):
             self._engine.link.close()
 
     def abort(self) -> None:
-        """Close at once: what is queued is dropped, open calls fail with `ClosedError`, handlers are cancelled."""
+        """Close at once: queued messages are dropped, pending calls fail with `ClosedError`, handlers are cancelled."""
         self._want_no_more()
         if self._engine is not None:
             self._engine.abort()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is gone and `connection_lost` has run (so do not wait in there).
+        """Wait until the connection is gone and `connection_lost` has returned (so do not call it in there).
 
-        A handler of this session may wait for it too. It gives up its own answer as soon as the end has begun, by this
-        side or by the peer. Where the connection breaks, or its answer could not be sent any more (over TLS and
-        WebSocket when the peer ends), the handler of a request is cancelled there instead, as all are.
+        A handler of this session may call it too; it gives up its own reply as soon as either side begins to close. If
+        the connection breaks, or its reply could no longer be sent (over TLS and WebSocket, when the peer closes), the
+        handler of a request is cancelled there instead, like all others.
         """
         if self._engine is not None:
             await self._engine.wait_closed()
 
     @property
     def closed_event(self) -> Event:
-        """An event of the runtime, set when the connection is gone; see `wait_closed`.
+        """An event of the runtime, which is set when the connection is gone; see `wait_closed`.
 
-        Not for handlers of this session: that they wait for it cannot be seen, and the end would wait for them.
+        Do not wait for it in handlers of this session: closing would wait for them, as it cannot see what they wait
+        for.
 
         Raises:
             LocalProtocolError: The session has not been connected.

@@ -27,40 +27,40 @@ __all__ = ["MessageSession"]
 
 
 class MessageSession(Dialled[MessageEngine], Served):
-    """A session of messages that have no replies, for one connection; derive from it and override `handle_message`.
+    """A session for protocols whose messages have no replies; derive from it and override `handle_message`.
 
-    One class serves both ends. Given an endpoint it dials, as `ClientSession` does: ``async with`` connects and closes.
-    A server makes sessions of it without one: ``tieline.serve(YourSession, url)``.
+    One class serves both ends. With an endpoint it connects, as `ClientSession` does: ``async with`` connects and
+    closes. A server creates its sessions without one: ``tieline.serve(YourSession, url)``.
 
-    What a message is, is the framer's affair: bytes, or with the default, `BitcoinFramer`, pairs of a command and a
-    payload. Messages are handled in the order in which they come: a plain `handle_message` is done with one before the
-    next; async ones START in that order and run at the same time, `Limits.max_pending` at most, then reading stops.
-    With `ordered` each waits for the one before.
+    The framer decides what a message is: bytes, or with the default, `BitcoinFramer`, pairs of a command and a payload.
+    Messages are handled in the order in which they arrive: a plain `handle_message` finishes before the next one
+    starts; async ones START in that order and run concurrently, at most `Limits.max_pending`, then reading stops. With
+    `ordered`, each waits for the one before.
 
-    When the peer has ended its stream, what it has said is still handled, even if the connection breaks then; over TLS
-    nothing can be sent any more by that time. When the connection breaks before, handlers are cancelled. Once this side
-    closes no further message is handled; the handlers that run may still send. If anything has been sent, closing gives
-    the peer `Limits.linger` seconds to read it and to close as well: else what it says meanwhile would reset the
+    When the peer has ended its stream, what it sent before is still handled, even if the connection breaks then; over
+    TLS nothing can be sent any more by that time. If the connection breaks before, handlers are cancelled. Once this
+    side closes, no further message is handled; running handlers may still send. If anything has been sent, closing
+    gives the peer `Limits.linger` seconds to read it and to close as well: otherwise data from the peer would reset the
     connection, and what was sent could be lost.
 
-    A message over the limit, broken framing and too many damaged messages (`Limits.max_errors`) end the session, with
+    A message over the limit, invalid framing and too many damaged messages (`Limits.max_errors`) end the session, with
     `close_reason`.
 
-    Use it in the event loop that it was connected in, from any number of tasks; it is not thread-safe.
+    Use it in the event loop in which it was connected, from any number of tasks; it is not thread-safe.
 
     Args:
-        host: A host name or address; or, without *port*, an endpoint or a URL; None = it is to be served.
+        host: A host name or address; or, without *port*, an endpoint or a URL; None = a server creates this session.
         port: The TCP port.
-        framer: How messages are framed: a framer for this session alone, a class, or a callable that returns one;
-            None = `default_framer`.
+        framer: How messages are separated on the wire: a framer for this session alone, a class, or a callable that
+            returns one; None = `default_framer`.
         loop: None, or the running asyncio loop.
         limits: None = the defaults.
 
     The other arguments are those of `ClientSession`.
 
     Raises:
-        ValueError: The endpoint is impossible or given twice, or TLS settings contradict each other.
-        TypeError: An argument of the wrong type.
+        ValueError: The endpoint is invalid or given twice, or TLS settings contradict each other.
+        TypeError: An argument has the wrong type.
     """
 
     ordered: ClassVar[bool] = False
@@ -86,28 +86,28 @@ class MessageSession(Dialled[MessageEngine], Served):
     _has_lines: ClassVar[bool] = False
 
     def default_framer(self) -> FramerBase[Any]:
-        """Return a new framer for sessions that were given none. The limits are resolved by then."""
+        """Return a new framer for sessions that were given none. Limits are resolved by then."""
         return BitcoinFramer.with_limit(self._max_message())
 
     def handle_message(self, message: Any) -> Awaitable[None] | None:
-        """Handle a message of the peer; plain or async. Override it: this one does nothing.
+        """Handle a message of the peer; plain or async. Override it: by default it does nothing.
 
-        What it raises goes to the log, and the session goes on. It is cancelled after `Limits.handler_timeout`, when
-        the session is aborted, and when the connection breaks before the peer has ended its stream.
+        Exceptions are logged, and the session goes on. An async handler is cancelled after `Limits.handler_timeout`,
+        when the session is aborted, and when the connection breaks before the peer has ended its stream.
         """
         return None
 
     async def send_message(self, message: Any) -> None:
-        """Send a message, as the framer takes it.
+        """Send a message, in the form that the framer takes.
 
         Waits for room when the peer is slow; in a handler only from the second message on, or when
-        `Limits.max_pending_size` is unsent. Returns when the message is queued; whether it arrives is not told.
-        Cancelled while it waits it has sent nothing.
+        `Limits.max_pending_size` is unsent. Returns when the message is queued; whether it arrives is not reported. If
+        cancelled while it waits, nothing was sent.
 
         Raises:
-            ConnectionLost: The connection went down; see ``__cause__``.
-            ClosedError: The session is closed by this side.
-            OutgoingMessageTooLarge: The message is over `Limits.max_message`; nothing was sent.
+            ConnectionLost: The connection was lost; see ``__cause__``.
+            ClosedError: This side has closed the session.
+            OutgoingMessageTooLarge: The message exceeds `Limits.max_message`; nothing was sent.
             TypeError, ValueError: The framer cannot carry it; nothing was sent.
             LocalProtocolError: The session is not connected.
         """

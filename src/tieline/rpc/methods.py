@@ -24,27 +24,27 @@ _REPR_NAMES = 8
 
 
 class Method:
-    """A function under the name by which peers call it.
+    """A function and the name by which peers call it.
 
     Attributes:
         name: The name on the wire.
         function: The function as it was registered.
-        is_async: Whether ``invoke`` returns a coroutine to be awaited: for ``async def``, methods and partials of such,
-            and objects whose ``__call__`` is one. A plain function that returns an awaitable is not known as async
-            unless `inspect.markcoroutinefunction` (3.12) marked it.
-        is_plain: Whether it is neither async nor ordered, so that it can be called and is done.
+        is_async: Whether ``invoke`` returns a coroutine: for ``async def``, methods and partials of such, and objects
+            whose ``__call__`` is one. A plain function that returns an awaitable counts as async only if
+            `inspect.markcoroutinefunction` (3.12) marked it.
+        is_plain: Whether it is neither async nor ordered, so that a call completes it.
         is_walked: Whether it is async and not ordered, so that ``rpc/walking.py`` may run it.
-        ordered: Whether notifications of this method are handled one after another in each session: the next one
-            starts when the one before has finished, be it of this method or of another ordered one. The session does
-            that; requests are not affected.
+        ordered: Whether notifications of this method are handled one after another in each session: the next one starts
+            when the one before has finished, whether of this or of another ordered method. The session does that;
+            requests are not affected.
         invoke: ``invoke(params, session, convert=msgspec.convert)`` calls the function with a peer's arguments, as
             `Binding` describes, and returns its result or coroutine; `ArgumentsError` when they do not fit.
 
     Raises:
         ValueError: *name* is empty or begins with ``rpc.``, which section 4 of the JSON-RPC 2.0 specification reserves
             for extensions.
-        TypeError: *name* is no string; or *function* cannot be called by a peer: it is a generator, has no signature,
-            or has a hint that msgspec cannot convert to.
+        TypeError: *name* is not a string; or a peer cannot call *function*: it is a generator, has no signature, or has
+            a type hint that msgspec does not support.
     """
 
     __slots__ = ("function", "invoke", "is_async", "is_plain", "is_walked", "name", "ordered")
@@ -72,14 +72,22 @@ class Method:
 
 
 class Methods:
-    """The methods that a peer may call, by name.
+    """A registry of the methods that a peer may call, by name.
 
-    Register before serving. Sessions only read: one registry may serve any number of them, in any number of threads.
-    Registering while sessions run is safe in their own thread only; calls from then on see the new method.
+    ::
+
+        methods = tieline.Methods()
+
+        @methods.method def add(a: int, b: int) -> int:
+            return a + b
+
+    Register functions before serving. Sessions only read it: any number of sessions, in any number of threads, may
+    share one registry. Registering while sessions run is safe only in their own thread, and takes effect for later
+    calls.
 
     Attributes:
-        lookup: What `get` does, without a function of Python in between: sessions ask it for each request.
-        statistics: What `offer_statistics` offers; `serve` gives them to its server as hooks. None = nothing.
+        lookup: The same as `get`, without a Python function in between: sessions call it for each request.
+        statistics: What `offer_statistics` offers; `serve` passes it to its server as hooks. None = nothing.
     """
 
     __slots__ = ("_table", "lookup", "statistics")
@@ -107,9 +115,16 @@ class Methods:
         ordered: bool = False,
         replace: bool = False,
     ) -> Any:  # the overloads say it
-        """Register a function, which is returned unchanged: ``@methods.method`` or ``@methods.method(name=...)``.
+        """Register a function, and return it unchanged: ``@methods.method`` or ``@methods.method(name="shop.buy")``.
 
-        *name* is the function's own unless given; see `Method` for *ordered*.
+        The function may be plain or async. Its type hints are enforced: a peer's arguments are converted and checked by
+        them before it is called. A parameter that is annotated with a session class receives the calling session.
+
+        Args:
+            function: The function, when used without arguments.
+            name: The name by which peers call it; None = the function's own.
+            ordered: Handle its notifications strictly one after another, in each session; see `Method`.
+            replace: Allow a name that is registered already.
 
         Raises:
             ValueError: The name is taken (unless *replace*), empty or reserved.
@@ -120,11 +135,11 @@ class Methods:
         return self._register(function, name=name, ordered=ordered, replace=replace)
 
     def add(self, service: object, prefix: str = "", *, replace: bool = False) -> None:
-        """Register the public methods of *service*, each as *prefix* and its name.
+        """Register the public methods of the object *service*, each as *prefix* and its name.
 
         Public are the callables that its class and the bases of that define (`object` excepted) under a name without a
-        leading underscore: plain, static and class methods. Properties are not evaluated; classes, and attributes of
-        the instance, are not methods. Either all are registered or none.
+        leading underscore: plain, static and class methods. Properties are not evaluated; nested classes, and
+        attributes of the instance, are not methods. Either all are registered or none.
 
         Raises:
             ValueError: A name is taken (unless *replace*), empty or reserved.
@@ -148,15 +163,16 @@ class Methods:
     def offer_discovery(
         self, *, title: str = "JSON-RPC service", version: str = "0", description: str | None = None
     ) -> None:
-        """Let peers ask what there is: from now on ``rpc.discover`` is answered with an OpenRPC document.
+        """Let peers discover the methods: from now on ``rpc.discover`` is answered with an OpenRPC document.
 
-        It describes all methods, those that are registered later too, by their names, hints, defaults and docstrings:
-        whoever may call may read these. Parameters that take the session are not shown. Offered twice, the last holds.
+        It describes all methods, including those that are registered later, by their names, type hints, defaults and
+        docstrings: every peer may read these. Parameters that take the session are not shown. When it is called again,
+        the last call counts.
 
         Args:
-            title: What the service is called.
+            title: The name of the service.
             version: The version of the service.
-            description: More about it.
+            description: More about the service.
         """
         from tieline.rpc.discovery import DISCOVER, Discovery  # lazily: most registries offer none
 
@@ -165,24 +181,24 @@ class Methods:
         self._table[DISCOVER] = discovery
 
     def withdraw_discovery(self) -> None:
-        """End what `offer_discovery` began; harmless when it was not offered."""
+        """Undo `offer_discovery`; harmless if it was not called."""
         from tieline.rpc.discovery import DISCOVER
 
         self._table.pop(DISCOVER, None)
 
     def offer_statistics(self, statistics: Statistics | None = None) -> Statistics:
-        """Let peers ask what the server has done so far, as ``tieline top`` does: ``rpc.statistics`` is answered.
+        """Let peers read the statistics of the server, as ``tieline top`` does: ``rpc.statistics`` is answered.
 
-        To be offered before `serve` is called, which has it count from then on; a `Server` of your own sessions is
-        given it as ``hooks=``. Whoever may call may read it, the addresses of other peers included. So, where that is
-        not wanted, offer it in a registry of its own, on a socket that only you reach, and count the other server:
-        ``serve(methods, url, hooks=statistics)``. Offered twice, the last holds.
+        Call it before `serve`, which counts from then on; pass the result to your own `Server` as ``hooks=``. Every
+        peer may read the statistics, including the addresses of other peers. If you do not want that, offer them in a
+        separate registry, on a socket that only you can reach, and count the other server: ``serve(methods, url,
+        hooks=statistics)``. When it is called again, the last call counts.
 
         Args:
-            statistics: What is told; None = a new one.
+            statistics: The statistics to offer; None = new ones.
 
         Returns:
-            The same, or the new one.
+            The statistics that are offered.
         """
         from tieline.rpc.statistics import STATISTICS, Statistics  # lazily: most registries offer none
 
@@ -193,14 +209,14 @@ class Methods:
         return statistics
 
     def withdraw_statistics(self) -> None:
-        """End what `offer_statistics` began; harmless when it was not offered."""
+        """Undo `offer_statistics`; harmless if it was not called."""
         from tieline.rpc.statistics import STATISTICS
 
         self.statistics = None
         self._table.pop(STATISTICS, None)
 
     def get(self, name: str) -> Method | None:
-        """Return the method of that very name, or None."""
+        """Return the method of exactly that name, or None."""
         return self._table.get(name)
 
     def __contains__(self, name: object) -> bool:

@@ -18,7 +18,7 @@ __all__ = ["FailureLog", "ReplyAndDisconnect", "ReplyAndStartTLS"]
 
 
 class ReplyAndDisconnect(Exception):  # it is an order, not an error; the name is the ancestor's
-    """Raised by a handler: answer with *result* (a value or an `RPCError`), flush, then close the session."""
+    """Raised by a handler: reply with *result* (a value or an `RPCError`), then close the session."""
 
     def __init__(self, result: object) -> None:
         super().__init__()  # without the result: what is printed or logged of it must not show what it holds
@@ -29,21 +29,21 @@ class ReplyAndDisconnect(Exception):  # it is an order, not an error; the name i
 
 
 class ReplyAndStartTLS(Exception):  # as above
-    """Raised by a handler: answer with *result*, then speak TLS as its server, on the same connection.
+    """Raised by a handler: reply with *result*, then switch the same connection to TLS, as the TLS server.
 
-    The answer goes out in plain text; what is sent behind it waits for the handshake. The other side calls
-    `SessionBase.start_tls` when it has the answer. TLS starts when nothing else is under way, else the request is
-    answered with SERVER_BUSY and all stays as it was. Data that came behind the request ends the connection: somebody
-    in between may have put it there. So does a handshake that fails, or takes longer than `Limits.handshake_timeout`.
+    The reply is sent in plain text; later messages wait for the handshake. The other side calls `SessionBase.start_tls`
+    when it has the reply. If anything else is in progress, the request is answered with SERVER_BUSY, and nothing
+    changes. Plain text that arrives after the request ends the connection, because somebody in between may have sent
+    it. So does a handshake that fails, or takes longer than `Limits.handshake_timeout`.
 
     Args:
-        result: The answer, a value.
-        tls: A `TLS` value with a certificate, or an ``ssl.SSLContext``. Files are read when it is used, so with many
-            connections give a context that is ready: ``TLS(context=...)``.
+        result: The reply, a value.
+        tls: A `TLS` value with a certificate, or an ``ssl.SSLContext``. Files are read each time, so with many
+            connections pass a ready-made context: ``TLS(context=...)``.
 
     Raises:
-        TypeError: *result* is an error, which agrees to nothing, or *tls* is of the wrong type.
-        ValueError: There are no settings.
+        TypeError: *result* is an error, which agrees to nothing, or *tls* has the wrong type.
+        ValueError: *tls* has no settings.
     """
 
     def __init__(self, result: object, tls: TLSChoice) -> None:

@@ -55,7 +55,7 @@ ServerT = TypeVar("ServerT")
 
 
 class Served:
-    """The part of a session that a server has made."""
+    """The part of a session that a server has accepted."""
 
     __slots__ = ()
 
@@ -63,7 +63,7 @@ class Served:
 
     @property
     def server(self) -> Server | None:
-        """The server that accepted it; None when none did."""
+        """The server that accepted this session; None if no server did."""
         server: Server | None = self._server
         return server
 
@@ -73,39 +73,46 @@ class Served:
 
 
 class ServerSession(Served, SessionBase):
-    """A session on a connection that a peer dialled."""
+    """A JSON-RPC session that a server accepted: one per connection.
+
+    Annotate a parameter of a handler with it (``session: tieline.ServerSession``) to receive the calling session.
+    Derive from it to keep state per session, and pass the class to `serve`.
+    """
 
     __slots__ = ()
 
 
 class Server(Serving):
-    """Listens, and makes a session for each connection; an async context manager that listens and shuts down.
+    """Listens, and creates a session for each connection; an async context manager that listens and shuts down.
+
+    `serve` creates one from a registry of methods and a URL.
 
     Args:
-        protocol_factory: A callable without arguments that returns a protocol: a session, or any protocol of the
-            runtime's. Called once per connection.
+        protocol_factory: A callable without arguments that returns a session, or any other asyncio-style protocol.
+            Called once per connection.
         host: A host name or address, several of them, None (all interfaces); or, without *port*, an endpoint or a URL.
         port: The TCP port; 0 = the system chooses.
         loop: None, or the running asyncio loop.
-        sock: A bound stream socket to listen on, instead of *host* and *port*; owned by the server once it listens.
-        ssl: What encrypts the connections: an ``ssl.SSLContext`` or a `TLS` value, with a certificate; None = nothing.
-        limits: What all connections together may cost: how many there are, in total, by peer and in their handshake,
-            and how long a handshake may take; None = the defaults. Sessions have their own. Connections are counted
-            and refused where they get a session; a factory that returns protocols of other kinds does so itself.
-        hooks: Who is told of what happens on the server, several in a list; None = nobody.
+        sock: A bound stream socket to listen on, in place of *host* and *port*; the server owns it once it listens.
+        ssl: How connections are encrypted: an ``ssl.SSLContext`` or a `TLS` value, with a certificate; None = not at
+            all.
+        limits: Limits for all connections together: their number in total, per peer and during the handshake, and the
+            duration of a handshake; None = the defaults. Sessions have their own. Only connections that get a session
+            are counted and refused; a factory of other protocols must do that itself.
+        hooks: `Hooks` that are called for what happens on the server, or a list of them; None = none.
         kwargs: Further settings of the TCP endpoint: family, proto, flags, reuse_port, backlog.
 
     Attributes:
         endpoint: Where it is to listen.
         host: The host or hosts of a TCP endpoint; None = all interfaces, or another kind of endpoint.
-        port: The port of a TCP endpoint, as asked for; None for another kind of endpoint.
-        loop: The loop that was given; None = whichever runs.
-        sessions: The sessions that are alive, of whichever class the factory makes.
+        port: The port of a TCP endpoint, as it was given; None for another kind of endpoint.
+        loop: The loop that was given; None = the running one.
+        sessions: The sessions that are connected.
         limits: The limits for all connections together.
 
     Raises:
-        ValueError: The endpoint is impossible, or given twice, or there is TLS without a certificate.
-        TypeError: An argument of the wrong type.
+        ValueError: The endpoint is invalid or given twice, or TLS has no certificate.
+        TypeError: An argument has the wrong type.
     """
 
     _coming: WeakSet[Any]  # sessions that are made, and without a connection yet, or turned away
@@ -162,17 +169,16 @@ class Server(Serving):
     # --- listening -----------------------------------------------------------------------------------------------
 
     async def listen(self, *, nursery: object = None) -> Listener:
-        """Start to listen and return the listening server. Cancelling leaves nothing behind.
+        """Start to listen, and return the listener. Cancelling leaves nothing behind.
 
         Args:
-            nursery: On trio the nursery that the server, its sessions and their handlers live in: it does not end
-                before they do, and a nursery that is cancelled cuts them all. (``async with`` brings its own.) None
-                elsewhere.
+            nursery: On trio, the nursery for the server, its sessions and their handlers: it does not end before they
+                do, and cancelling it aborts them all. (``async with`` brings its own.) None elsewhere.
 
         Raises:
-            OSError: It cannot be listened there.
+            OSError: The address cannot be used.
             ClosedError: The server was closed meanwhile.
-            LocalProtocolError: It is listening already; or there is no *nursery* on trio, or it is over.
+            LocalProtocolError: It is listening already; or on trio, *nursery* is missing or closed.
         """
         current_backend().check_loop(self.loop)
         await self._listen(nursery)
@@ -195,7 +201,7 @@ class Server(Serving):
 
     @property
     def server(self) -> Listener | None:
-        """The listening server; None when it is not listening."""
+        """The listener; None while the server is not listening."""
         listener: Listener | None = self._listener
         return listener
 
@@ -235,30 +241,30 @@ class Server(Serving):
         return protocol
 
     def get_addresses(self) -> tuple[Endpoint, ...]:
-        """Return where the server really listens, one endpoint per socket; empty when it is not listening."""
+        """Return where the server actually listens, one endpoint per socket; empty when it is not listening."""
         return super().get_addresses()
 
     async def wait_closed(self) -> None:
-        """Wait until the server does not listen any more. Sessions are not waited for."""
+        """Wait until the server has stopped listening. Sessions are not waited for."""
         if self.server is not None:
             await self.server.wait_closed()
 
     # --- sessions ------------------------------------------------------------------------------------------------
 
     def costs(self) -> list[GroupCost]:
-        """Return what each group of peers has cost, the dearest first; see `Governance`. Asking changes nothing."""
+        """Return what each group of peers has cost, the dearest first; see `Governance`. This changes nothing."""
         return [] if self._host is None else self._admission.costs(self._host.now())
 
     async def broadcast(self, method: str, /, *args: object, **kwargs: object) -> None:
-        """Send a notification to every session of calls. Sessions that are gone or going are passed over.
+        """Send a notification to every session that is not closing. Message sessions are skipped.
 
-        Those that have room get it at once; then the slow ones are waited for, one after the other (each for
-        `Limits.write_timeout` at most: then it is cut). A client that only listens should call or notify once itself:
-        one that never sends a valid message is closed by `Limits.idle_timeout`.
+        Sessions with room in their send buffers get it at once; then the slow ones are waited for, one after another
+        (each for at most `Limits.write_timeout`, after which it is closed). A client that only listens should make a
+        call or send a notification first: one that never sends a valid message is closed by `Limits.idle_timeout`.
 
-        A session to which it cannot be sent, since the protocol that is spoken there has no arguments by name, for
-        instance, keeps it from no other: the first such error is raised when all others have it. The errors are those
-        of `SessionBase.notify` for a message that cannot be sent.
+        A session to which it cannot be sent (for instance, its protocol has no arguments by name) does not keep it from
+        the others: the first such error is raised once all of them have it. The errors are those of
+        `SessionBase.notify` for a message that cannot be sent.
         """
         if args and kwargs:
             raise TypeError("give the arguments by position or by name, not both: JSON-RPC has no way to say both")
@@ -388,36 +394,44 @@ def serve(
 ) -> Any:
     """Return a server for *url_or_endpoint*, or for *sock*; ``async with`` makes it listen, and shuts it down.
 
-    Shutting down waits for handlers that run, 10 seconds at most; see `Server.shutdown`.
+    ::
+
+        async with tieline.serve(methods, "tcp://127.0.0.1:4000") as server:
+            await server.serve_forever()
+
+    Leaving the block waits for running handlers, at most 10 seconds; see `Server.shutdown`. This function does no I/O;
+    `Server.listen` raises `OSError` if the address cannot be used.
 
     Args:
         methods_or_factory: What peers may call: a `Methods` registry, or a class derived from `ServerSession` or
-            `MessageSession`; or any callable that returns a protocol, which then takes no further arguments here.
-            With *protocol*: the handler of packets, an async function; see there.
+            `MessageSession`; or any callable that returns an asyncio-style protocol, which takes no further settings
+            here. With *protocol*, the async function that handles packets.
         url_or_endpoint: ``tcp://host:port`` (port 0: the system chooses), ``tls://host:port``, ``unix:///path``,
-            ``unix:@abstract``, ``ws://host:port/path``, ``wss://...``, or an endpoint value. Packets are served over
-            these (over WebSocket as a stream of binary messages), ``udp://host:port`` and ``unix-dgram:///path``.
-        sock: A bound stream socket to listen on instead; owned by the server once it listens.
-        rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
-        framer: How messages are framed: a class, or a callable that returns a new framer for each connection; None = as
-            the session's `default_framer` says: one message a line, or Bitcoin's framing for a `MessageSession`.
-        limits: What each connection may cost, and all together; None = the defaults.
-        tls: What encrypts the connections: a `TLS` value or an ``ssl.SSLContext``, with a certificate; None = what
-            the endpoint says.
-        codec: How JSON is read and written; None = by msgspec.
-        dialect: What is spoken and how it is framed, instead of *rpc_protocol*: one of ``tieline.dialects``, its
-            name, such as ``"lsp"``, or one of your own. A *framer* goes before its own.
-        hooks: Who is told of what happens on the server, several in a list; None = nobody.
-        protocol: Packets are served, not calls: a `tieline.protocol.StreamProtocol` for streams, whose handler is
-            called for each connection with its packet client; or a `tieline.protocol.DatagramProtocol` for datagrams,
-            whose handler is called with each packet and its `tieline.servers.DatagramPeer`. Then *limits*, *tls* and,
-            for streams, *hooks* are all that may be given besides.
+            ``unix:@abstract``, ``ws://host:port/path``, ``wss://...``, ``stdio:``, or an endpoint value. Packets are
+            served over these (over WebSocket as a stream of binary messages), and over ``udp://host:port`` and
+            ``unix-dgram:///path``.
+        sock: A bound stream socket to listen on instead; the server owns it once it listens.
+        rpc_protocol: The JSON-RPC version, as a protocol class; None = `JSONRPCv2`.
+        framer: How messages are separated on the wire: a class, or a callable that returns a new framer for each
+            connection; None = the session's `default_framer`, which is one message per line, or Bitcoin's framing for a
+            `MessageSession`.
+        limits: Limits for each connection, and for all together; None = the defaults. See `Limits.public`.
+        tls: How connections are encrypted: a `TLS` value or an ``ssl.SSLContext``, with a certificate; None = as the
+            URL or endpoint says.
+        codec: How JSON is encoded and decoded; None = by msgspec.
+        dialect: Conventions of a known protocol, in place of *rpc_protocol*: a value in ``tieline.dialects``, its name,
+            such as ``"lsp"``, or your own `Dialect`. *framer* takes precedence over that of the dialect.
+        hooks: `Hooks` that are called for connections and calls, or a list of them; None = none.
+        protocol: Serve packets in place of calls: with a `tieline.protocol.StreamProtocol`, the handler is called once
+            per connection, with its packet client; with a `tieline.protocol.DatagramProtocol`, once per packet, with
+            the packet and its `tieline.servers.DatagramPeer`. Only *limits*, *tls* and, for streams, *hooks* can be
+            given besides.
 
     Raises:
-        ValueError: The URL cannot be understood, or TLS is given twice, or without a certificate, or there is a framer
-            for a WebSocket, or neither or both of *url_or_endpoint* and *sock*, or no dialect of that name.
-        TypeError: *framer* is an instance, whose buffer all connections would share; or a factory was given together
-            with settings that only sessions of our own making can have.
+        ValueError: The URL or the name of the dialect is invalid; TLS is specified twice, or without a certificate; a
+            framer was given for a WebSocket; or neither or both of *url_or_endpoint* and *sock* were given.
+        TypeError: *framer* is an instance, which all connections would share; or a factory of foreign protocols was
+            given together with settings of sessions.
     """
     if protocol is not None:
         check_only_packets(sock=sock, rpc_protocol=rpc_protocol, framer=framer, codec=codec, dialect=dialect)

@@ -35,11 +35,12 @@ __all__ = ["SessionBase"]
 class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
     """One side of a JSON-RPC connection. Both sides can call each other, at the same time.
 
-    Use it in the event loop that it was connected in, from any number of tasks; it is not thread-safe.
+    Use it in the event loop in which it was connected, from any number of tasks; it is not thread-safe. For threads
+    there is ``tieline.blocking``.
 
     Attributes:
-        methods: What the peer may call.
-        limits: What the connection may cost.
+        methods: The methods that the peer may call.
+        limits: The limits of this connection.
     """
 
     __slots__ = ()
@@ -47,10 +48,10 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
     # --- for subclasses ------------------------------------------------------------------------------------------
 
     async def handle_request(self, request: RPCRequest) -> object:
-        """Handle a request or notification of the peer and return its result. Override it to see all of them.
+        """Handle a request or notification, and return its result. Override it to handle all of them yourself.
 
-        May be plain or async. Raise `RPCError` to answer with an error, `ReplyAndDisconnect` to end the session
-        behind the answer; anything else becomes an internal error, without its text.
+        It may be plain or async. Raise `RPCError` to reply with an error, or `ReplyAndDisconnect` to close the session
+        after the reply; any other exception becomes an internal error, without its text.
         """
         name = str(request.method)
         handling = self._connected().handling
@@ -65,26 +66,26 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
     async def call(
         self, method: str, /, *args: object, timeout: float | Default | None = DEFAULT, **kwargs: object
     ) -> Any:
-        """Call *method* on the peer and return its result.
+        """Call *method* on the peer and return its result, as decoded from JSON.
 
-        Arguments go by position or by name, not both. Waits for room first when the peer is slow or
-        `Limits.max_calls` calls are open; the timeout counts from the start. Cancelling is safe for the connection:
-        the call is forgotten and a late reply dropped. It is not undone: the peer may have run the method, or may
-        still run it.
+        Arguments are passed by position or by name, not both. If the peer is slow, or `Limits.max_calls` calls are
+        pending, this first waits for room; the timeout includes that. Cancelling is safe for the connection: the call
+        is forgotten, and a late reply is dropped. It is not undone: the peer may have run the method, or may still run
+        it.
 
         Args:
-            method: The method's name.
+            method: The name of the method.
             args: Its arguments, by position.
-            timeout: Seconds to wait; None = for ever; DEFAULT = `Limits.call_timeout` (30 s, up to an eighth later).
-            kwargs: Its arguments, by name. (For one that is called ``timeout`` use `send_request`.)
+            timeout: Seconds to wait; None = unlimited; DEFAULT = `Limits.call_timeout` (30 s, up to an eighth later).
+            kwargs: Its arguments, by name. (For one that is named ``timeout``, use `send_request`.)
 
         Raises:
-            RPCError: The peer answered with an error.
-            TimeoutError: No answer in time; the session stays open.
-            ConnectionLost: The connection went down first; see ``__cause__``.
-            ClosedError: The session is closed by this side.
-            RemoteProtocolError: The answer is none by the rules of the protocol.
-            OutgoingMessageTooLarge: The encoded call is over `Limits.max_message`; nothing was sent.
+            RPCError: The peer replied with an error.
+            TimeoutError: No reply in time; the session stays open.
+            ConnectionLost: The connection was lost first; see ``__cause__``.
+            ClosedError: This side has closed the session.
+            RemoteProtocolError: The reply violates the protocol.
+            OutgoingMessageTooLarge: The encoded request exceeds `Limits.max_message`; nothing was sent.
             TypeError: Arguments by position and by name, or of a type that JSON cannot carry; nothing was sent.
             ValueError: *timeout* is negative, or NaN; nothing was sent.
         """
@@ -115,10 +116,10 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
             raise
 
     async def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
-        """Send a notification: a call without an answer.
+        """Send a notification: a call without a reply.
 
-        Waits for room when the peer is slow. Returns when the notification is queued; whether it arrives is not told.
-        Raises what `call` raises for a message that cannot be sent.
+        Waits for room when the peer is slow, and returns when the notification is queued; whether it arrives is not
+        reported. Raises what `call` raises for a message that cannot be sent.
         """
         engine = self._connected()
         if args and kwargs:
@@ -130,37 +131,43 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
     def batch(
         self, raise_errors: bool = False, timeout: float | Default | None = DEFAULT
     ) -> AbstractAsyncContextManager[RPCBatchOut, None]:
-        """Collect a batch in the body of an ``async with``; send it and wait for its answers at the end.
+        """Collect a batch in the body of an ``async with``; send it, and wait for its replies, at the end.
 
-        Afterwards ``batch.results`` has a value or an exception for each request, in order. When the body raises,
-        nothing is sent, and whoever waits for one of the requests gets a `LocalProtocolError`. With *raise_errors* the
-        first error among the results is raised, as a copy of it.
+        ::
+
+            async with session.batch() as batch:
+                batch.add_request("add", [1, 2])
+            batch.results  # -> (3,)
+
+        Afterwards ``batch.results`` has a value or an exception for each request, in order. If the body raises, nothing
+        is sent, and awaiting one of the requests raises `LocalProtocolError`. With *raise_errors*, the first error
+        among the results is raised, as a copy. *timeout* is as for `call`, and applies to each request.
         """
         return _Batching(self, self._connected, raise_errors, timeout)
 
     # --- start TLS -----------------------------------------------------------------------------------------------
 
     async def start_tls(self, tls: TLSChoice, *, server_hostname: str | None = None) -> None:
-        """Speak TLS from here on, as its client, on the connection that is open; returns when the handshake is done.
+        """Switch an open connection to TLS, as the TLS client; returns after the handshake.
 
-        To be called when the peer has agreed to it, in whichever way its protocol has (on tieline's side a handler
-        raises `ReplyAndStartTLS`), and before anything else is sent. What this side sends meanwhile waits. What came
-        before came from whomever, so ask again for what matters.
+        Call it when the peer has agreed to it, in whichever way its protocol has (with tieline, its handler raises
+        `ReplyAndStartTLS`), and before anything else is sent. Messages that this side sends meanwhile wait. Data that
+        arrived before TLS may have been forged, so ask again for anything that matters.
 
-        When the handshake fails, takes longer than `Limits.handshake_timeout`, or is cancelled, the connection is lost.
+        If the handshake fails, takes longer than `Limits.handshake_timeout`, or is cancelled, the connection is lost.
 
         Args:
             tls: A `TLS` value, True for `TLS()`, or an ``ssl.SSLContext``.
-            server_hostname: As `TLS.server_hostname`; None = what *tls* says, else the host that was dialled.
+            server_hostname: As `TLS.server_hostname`; None = as *tls* says, else the host that was dialled.
 
         Raises:
-            OSError: No handshake: an ``ssl.SSLError``, or the connection was lost.
-            LocalProtocolError: TLS is spoken already, calls are in flight or running, or it is a WebSocket; all stays
-                as it was.
-            RemoteProtocolError: The peer, or whoever stands between, has said more in plain text; the session ends.
+            OSError: The handshake failed (``ssl.SSLError``), or the connection was lost.
+            LocalProtocolError: TLS is on already, calls are pending or running, or it is a WebSocket; nothing has
+                changed.
+            RemoteProtocolError: The peer, or somebody in between, has sent more plain text; the session ends.
             ConnectionLost, ClosedError: The session is not open.
-            ValueError: The settings contradict each other, or there is no name to match.
-            TypeError: *tls* is of the wrong type.
+            ValueError: The settings contradict each other, or there is no host name to verify.
+            TypeError: *tls* has the wrong type.
         """
         engine = self._connected()
         settings = client_settings(tls, server_hostname)

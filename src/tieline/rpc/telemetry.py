@@ -54,9 +54,9 @@ class OpenTelemetryMetrics(Hooks):
     """Hooks that record metrics by the API of OpenTelemetry. They need the extra ``tieline[otel]``.
 
     Give one to `serve` as ``hooks=``; several servers, in any threads, may share it. Calls and notifications go into
-    the histogram ``rpc.server.call.duration``, as the semantic conventions for RPC have it. Messages that have no
-    replies are no such calls, and have a histogram of their own; all servers have counters of their connections. "See
-    what a server does" in the documentation lists them. Nothing is recorded until the program has set up an SDK.
+    the histogram ``rpc.server.call.duration``, as the semantic conventions for RPC have it. Messages without
+    replies have a histogram of their own, and all servers have counters of their connections. "Monitor a server" in the
+    documentation lists them. Nothing is recorded until the program has set up an SDK.
 
     A method is told by its name when the session has it registered, or *methods* holds it, a thousand of them at most;
     all others, which peers may have made up, are told as ``_OTHER``.

@@ -24,14 +24,14 @@ OTHERS: Final = "(others)"
 
 
 class Hooks:
-    """What a server tells; derive from it, override what you want to hear, and give one to `serve` as ``hooks=``.
+    """Callbacks for what happens on a server; derive from it, and pass an instance to `serve` as ``hooks=``.
 
-    All are plain functions, called in the loop that the server runs in, so they have to be quick. What they raise goes
-    to the log and changes nothing. To be told of calls costs each call about a microsecond.
+    Override the methods that you need. All are plain functions, called in the loop of the server, so they must be fast.
+    Exceptions in them are logged and change nothing. A call takes about a microsecond longer with them.
 
-    The *session* is that of the connection. In blocking code it is the one that handlers see, but hooks are called in
-    the server's private thread: facts of the session can be asked there, and to wait for anything is refused. Servers
-    of packets over streams give the asynchronous packet client of the connection, and tell of connections only.
+    The *session* is that of the connection. In blocking code it is the one that handlers receive, but hooks are called
+    in the server's private thread: attributes of the session can be read there, but waiting for anything is refused.
+    Packet servers over streams pass the asynchronous packet client of the connection, and report only connections.
     """
 
     def server_made(self, server: Any) -> None:
@@ -41,30 +41,32 @@ class Hooks:
         """
 
     def connection_opened(self, session: Any) -> None:
-        """A peer has connected, and is welcome."""
+        """A peer has connected, and was accepted."""
 
     def connection_closed(self, session: Any, reason: Exception | None) -> None:
         """The connection is gone; *reason* is `SessionBase.close_reason`."""
 
     def connection_refused(self, session: Any, reason: str) -> None:
-        """A peer was turned away, for *reason*."""
+        """A peer was refused, for *reason*."""
 
     def call_started(self, session: Any, method: str) -> None:
-        """The handler of a call or notification is about to start; of a message, whose method is handle_message.
+        """The handler of a call or notification is about to start, or that of a message, with "handle_message" as
+        *method*.
 
-        The *method* is what the peer has asked for: there may be none of that name, and then that is how it ends.
+        *method* is the name that the peer sent: there may be no such method, and then the call ends with that error.
         """
 
     def call_ended(self, session: Any, method: str, seconds: float, error: BaseException | None) -> None:
-        """It was answered, or is done, so many seconds later; *error* is what the peer was told, None for a result.
+        """The call was answered, or is done, after *seconds*; *error* is the error that the peer received, None for a
+        result.
 
-        Where the handler has failed, or its result cannot be sent, that is an internal error, and its ``__cause__``
-        tells why. When the connection was lost before, it is a `ConnectionLost`. Of a message it is what its handler
-        has raised.
+        If the handler failed, or its result cannot be sent, that is an internal error, and its ``__cause__`` is the
+        real reason. If the connection was lost before, it is a `ConnectionLost`. For a message it is the exception of
+        its handler.
         """
 
     def limit_hit(self, session: Any, error: Exception) -> None:
-        """The peer went over a limit, or broke a rule, that ends its connection; see `tieline.RemoteProtocolError`."""
+        """The peer exceeded a limit or violated the protocol, which ends its connection; *error* says how."""
 
 
 def checked_hooks(hooks: object) -> tuple[Hooks, ...]:
@@ -132,14 +134,14 @@ class Teller:
 
 @dataclass(frozen=True, slots=True)
 class MethodCounts:
-    """What was counted of one method.
+    """The counters of one method.
 
     Attributes:
         started: Calls and notifications that were started.
         ended: Those that have ended.
         errors: Those that ended with an error.
-        seconds: How long they took, all together.
-        longest: How long the longest took.
+        seconds: Their total duration.
+        longest: The longest duration.
     """
 
     started: int = 0
@@ -150,13 +152,13 @@ class MethodCounts:
 
 
 class Counts(Hooks):
-    """Hooks that count: connections, and calls by method. Give one to several servers, and they are counted together.
+    """Hooks that count connections, and calls by method. Given to several servers, they count them together.
 
     Attributes:
-        opened: Connections that were welcome.
-        closed: Those of them that are gone.
-        refused: Connections that were turned away.
-        limits_hit: Connections that ended because the peer went over a limit, or broke a rule.
+        opened: Connections that were accepted.
+        closed: Those of them that have ended.
+        refused: Connections that were refused.
+        limits_hit: Connections that ended because the peer exceeded a limit or violated the protocol.
     """
 
     def __init__(self) -> None:

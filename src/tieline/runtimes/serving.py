@@ -98,21 +98,21 @@ class Serving(ABC):
         self._host = backend.host(nursery)
 
     def is_serving(self) -> bool:
-        """Return whether the server listens."""
+        """Return whether the server is listening."""
         return self._listener is not None
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left to shut down, since it does not listen and nothing of it is at work."""
+        """Whether the server neither listens nor has connections, so that nothing is left to shut down."""
         return self._listener is None and not self._at_work
 
     def get_addresses(self) -> tuple[Any, ...]:
-        """Return where the server really listens, one endpoint per socket; empty when it is not listening."""
+        """Return where the server actually listens, one endpoint per socket; empty when it is not listening."""
         return () if self._listener is None else tuple(self._listener.endpoints)
 
     @property
     def url(self) -> str:
-        """The URL to connect to, with the real port. Of several addresses the first.
+        """The URL to connect to, with the actual port. If there are several addresses, the first.
 
         Raises:
             LocalProtocolError: The server is not listening.
@@ -124,7 +124,7 @@ class Serving(ABC):
         return url
 
     def close(self) -> None:
-        """Stop listening; what is connected is left alone. Harmless when not listening."""
+        """Stop listening; connections stay open. Harmless when not listening."""
         self._starting = None
         self._is_closed = True
         listener, self._listener = self._listener, None
@@ -136,23 +136,24 @@ class Serving(ABC):
             self._closed_waiters.clear()
 
     async def serve_forever(self, *, handle_signals: bool = True, grace: float | None = 10.0) -> None:
-        """Listen if that has not begun, and return when `close` is called or `shutdown` is done; at once if it was.
+        """Listen, unless it does already, and return when `close` is called or `shutdown` is done; at once if that was
+        before.
 
-        At SIGTERM the server shuts down as `shutdown` does, and this returns; a second one cuts all that is left. So a
-        program of which this is the last word answers what it has accepted and exits with 0. That is so in the main
-        thread, unless the program handles or ignores SIGTERM itself. (Ctrl-C is the runtime's: it cancels the main
-        task, or on trio raises KeyboardInterrupt in it.)
+        On SIGTERM the server shuts down as `shutdown` does, and this returns; a second SIGTERM aborts the remaining
+        connections. So a program that ends with this call answers the accepted requests and exits with 0. This works in
+        the main thread, unless the program handles or ignores SIGTERM itself. (Ctrl+C belongs to the runtime: asyncio
+        cancels the main task, trio raises KeyboardInterrupt in it.)
 
-        When cancelled it goes on listening; leaving the ``async with`` shuts down. Cancelled behind a SIGTERM it cuts
-        all connections. On trio, where nothing goes on behind its back, a server that it made listen is shut down in
-        any case when this ends.
+        When cancelled, the server goes on listening; leaving the ``async with`` shuts it down. Cancelled after a
+        SIGTERM, it aborts all connections. On trio, where nothing runs in the background, a server that this call made
+        listen is shut down in any case when the call ends.
 
         Args:
             handle_signals: False = leave SIGTERM alone.
-            grace: Seconds that running handlers get at SIGTERM; None = as long as it takes.
+            grace: Seconds for running handlers on SIGTERM; None = unlimited.
 
         Raises:
-            OSError: It cannot be listened there.
+            OSError: The address cannot be used.
         """
         grace = check_timeout("grace", grace)
         if self._is_closed:
@@ -200,17 +201,18 @@ class Serving(ABC):
     # --- the end -------------------------------------------------------------------------------------------------
 
     async def shutdown(self, deadline: float | None = 10.0) -> None:
-        """Let nobody in, let running handlers finish and their answers go out; after *deadline* seconds cut the rest.
+        """Stop listening, let running handlers finish and send their replies, then close all connections.
 
-        None waits for them as long as it takes. Leaving the ``async with`` of a server does this too. Of several calls
-        at once the earliest deadline holds, and all return when it is done. When one is cancelled it cuts all
-        connections at once. A handler may call it: then it gives up its own answer, or its own client.
+        After *deadline* seconds the remaining connections are aborted; None = wait as long as it takes. Leaving the
+        ``async with`` of a server calls this. Of several calls at once, the earliest deadline counts, and all return
+        when it is done. If one is cancelled, it aborts all connections at once. A handler may call it: it then gives up
+        its own reply, or its own client.
 
-        A server of packets receives nothing more: a handler that waits for a packet, or asks for the next one, finds
-        that its client is closed (a loop over packets ends), and what it has yet to send goes out.
+        A packet server receives nothing more: a handler that waits or asks for a packet finds its client closed (a loop
+        over packets ends), and what it still sends is sent.
 
         Raises:
-            ValueError: The deadline is no time; nothing has happened.
+            ValueError: *deadline* is not a valid time; nothing has happened.
         """
         deadline = check_timeout("deadline", deadline)
         self._set_ending(True)

@@ -32,62 +32,64 @@ _GOVERNANCE: Final = Governance()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What peers may cost. Sizes are in bytes, times in seconds; None lifts a limit and must be written out.
+    """Limits on what peers may use. Sizes are in bytes, times in seconds; None removes a limit.
 
-    Those from `max_connections` on hold for a server as a whole, the others for each connection.
+    All fields have finite defaults. `Limits.public` is for servers on the internet. Those from `max_connections` on
+    apply to a server as a whole, the others to each connection.
 
     Attributes:
-        max_message: The longest message accepted, and the longest sent. DEFAULT is 1 MiB on accepted connections
-            (parsing costs up to 23 times the size in memory) and 64 MiB on those that this side dialled (honest
-            servers send several MB). A longer one is answered with -32600, then the connection ends.
-        max_response: The longest response, single or batch; a longer one becomes the error -32600 in its place.
-            DEFAULT is `max_message`: a response over the peer's own limit would end the connection.
-        max_batch: The most members of a batch. 15 000 small calls fit in 1 MiB and would take the thread for long.
-        max_bad_items: With more invalid members than this a batch gets one error as a whole, so that answers stay
-            in proportion to what came.
-        max_pending: How many requests of the peer may be accepted and unanswered at once. At the limit this side
-            stops reading, and TCP slows the peer down; while it has calls of its own open at the peer it reads on
-            and refuses further requests with SERVER_BUSY.
-        max_pending_size: How much memory the requests may take that are accepted and unanswered, as estimated from
-            their text: JSON grows up to 23 times when it is parsed. Otherwise as `max_pending`; one request is
-            always accepted, however large. Of a `MessageSession` it bounds the messages at work, bytes and text counted
-            as they are and other objects not at all, and what its handlers may leave unsent. Of a server of datagrams
-            it bounds those that wait, of all peers together.
-        max_calls: How many calls of our own may be unanswered at once; then `call` waits and `send_request` raises
+        max_message: The longest message that is accepted, and the longest that is sent. DEFAULT is 1 MiB on accepted
+            connections (parsing takes up to 23 times the size in memory) and 64 MiB on dialled ones (honest servers
+            send several MB). A longer one is answered with -32600, then the connection ends.
+        max_response: The longest response, single or batch; a longer one is replaced by the error -32600. DEFAULT is
+            `max_message`: a response over the peer's own limit would end the connection.
+        max_batch: The most members of a batch. 15 000 small calls fit into 1 MiB, and would occupy the thread for long.
+        max_bad_items: A batch with more invalid members than this gets a single error, so that the reply stays in
+            proportion to the request.
+        max_pending: How many requests of the peer may be in progress (accepted and unanswered) at once. At the limit
+            this side stops reading, and TCP slows the peer down; while it has pending calls of its own at the peer, it
+            reads on and refuses further requests with SERVER_BUSY.
+        max_pending_size: How much memory the requests in progress may take, as estimated from their text: JSON grows up
+            to 23 times when it is parsed. Otherwise as `max_pending`; one request is always accepted, however large.
+            For a `MessageSession` it bounds the messages in progress, where bytes and text count as they are and other
+            objects not at all, and what its handlers may leave unsent. For a datagram server it bounds the waiting
+            datagrams of all peers together.
+        max_calls: How many calls of this side may be pending at once; then `call` waits, and `send_request` raises
             `SessionBusy`.
-        max_nesting: How many brackets of a message may be open at once, its own included. Real calls stay under 10;
-            what the decoder itself bears varies with the stack.
-        max_id: The longest id, as JSON text: ids come back in answers.
+        max_nesting: How deep brackets may be nested in a message, its own included. Real calls stay under 10; how much
+            the decoder itself can take varies with the stack.
+        max_id: The longest id, as JSON text: ids are repeated in replies.
         max_method: The longest method name, in characters; a longer one is an unknown method.
-        max_errors: How many faults (-32700, -32600, faulty framing and, on accepted connections, responses to ids
-            never issued) are borne before the connection ends. They are forgotten at `error_decay` per second.
-        error_decay: How many faults are forgiven per second.
-        connect_timeout: For dialling as a whole: name look-up, connecting and every handshake.
-        handshake_timeout: For the handshake of a connection that was accepted (TLS), from its first moment on.
-        tls_shutdown_timeout: For the peer's part in closing TLS, before the connection is closed without it.
+        max_errors: How many faults (-32700, -32600, invalid framing and, on accepted connections, responses to unknown
+            ids) are tolerated before the connection ends. They are forgotten at `error_decay` per second.
+        error_decay: How many faults are forgotten per second.
+        connect_timeout: For connecting as a whole: name lookup, connecting and all handshakes.
+        handshake_timeout: For the handshake (TLS, WebSocket) of an accepted connection, from its start.
+        tls_shutdown_timeout: For the peer's part in closing TLS; then the connection is closed without it.
         message_timeout: From the first to the last byte of a message, on accepted connections (on dialled ones the
-            call's own timeout rules). Then -32600 is answered and the connection ends. Time in which this side does
-            not read does not count.
-        idle_timeout: For the first valid message of an accepted connection. From then on none: a silent subscriber
-            is honest, and TCP's keepalive finds those that are gone.
-        handler_timeout: For an async handler; then it is cancelled and its request answered with SERVER_BUSY. Up to
-            one eighth later.
-        call_timeout: For an answer to a call, unless the call names a time of its own; up to one eighth later.
-        write_timeout: For the peer to take any byte while we wait to write; counts while blocked, not in total.
-        linger: For how long a connection that ends with an error reply is still read (and what comes thrown away),
-            so that the peer sees the reply and not a reset. The same when this side closes a `MessageSession` that has
-            sent anything, or a session of calls while the peer may not have all that was sent.
+            timeout of the call counts). Then -32600 is answered, and the connection ends. Time during which this side
+            does not read does not count.
+        idle_timeout: For the first valid message of an accepted connection. After that there is no limit: a silent
+            subscriber is honest, and TCP keepalive finds dead ones.
+        handler_timeout: For an async handler; then it is cancelled, and its request answered with SERVER_BUSY. Up to an
+            eighth later.
+        call_timeout: For the reply to a call, unless the call has its own timeout; up to an eighth later.
+        write_timeout: For the peer to take any byte while this side waits to write; counts while blocked, not in total.
+        linger: How long a connection that ends with an error reply is still read (and the data dropped), so that the
+            peer receives the reply and not a reset. The same when this side closes a `MessageSession` that has sent
+            anything, or a session of calls while the peer may not have received everything.
         write_high_water: Senders wait while more than this is unsent.
         write_low_water: Senders go on when no more than this is unsent.
-        max_connections: How many connections a server has at once. One more is answered with SERVER_BUSY and closed.
-        max_connections_per_peer: The same for each peer: an IPv4 address, the first 64 bits of an IPv6 address, or
-            the user of a Unix socket.
+        max_connections: How many connections a server has at once. Further ones are answered with SERVER_BUSY and
+            closed.
+        max_connections_per_peer: The same for each peer: an IPv4 address, the first 64 bits of an IPv6 address, or the
+            user of a Unix socket.
         max_handshakes: How many connections of a server may be in their handshake at once; one more ends the oldest.
-        max_peers: How many addresses a server of datagrams handles something for at once; what comes from others is
-            dropped. A server over UDP cannot know whether an address is real.
-        max_waiting_per_peer: How many datagrams of one address may wait while one of it is handled; more are dropped.
-        abandon_penalty: For how long new connections of a peer are refused that has abandoned most of its last 500
-            calls or more: it went away before the answers came. (A peer as for `max_connections_per_peer`.)
+        max_peers: How many addresses a datagram server serves at once; datagrams from others are dropped. A server over
+            UDP cannot know whether an address is real.
+        max_waiting_per_peer: How many datagrams of one address may wait while one of them is handled; more are dropped.
+        abandon_penalty: How long new connections are refused from a peer that has abandoned most of its last 500 calls
+            or more: it disconnected before the replies came. (A peer as for `max_connections_per_peer`.)
         governance: What a peer may cost over time, and how many of its requests run at once.
     """
 
@@ -151,13 +153,13 @@ class Limits:
 
     @classmethod
     def public(cls, **changes: Any) -> Self:
-        """Return the limits for a server that strangers reach: the defaults, and 100 connections per peer.
+        """Return limits for a server that strangers can reach: the defaults, with at most 100 connections per peer.
 
-        *changes* are fields to set otherwise.
+        *changes* are fields to set differently: ``Limits.public(max_message=10_000)``.
 
         Raises:
             TypeError: A field in *changes* does not exist.
-            ValueError: A value in *changes* is no possible limit.
+            ValueError: A value in *changes* is not a valid limit.
         """
         settings: dict[str, Any] = {"max_connections_per_peer": 100, **changes}
         return cls(**settings)

@@ -35,11 +35,11 @@ ReceivedT = TypeVar("ReceivedT")
 
 
 class ClientSession(Dialled[BlockingEngine], SessionBase):
-    """A session on a connection that this side dials; a context manager that connects and closes.
+    """A JSON-RPC session that this side connects, for blocking code; a context manager that connects and closes it.
 
     Attributes:
-        endpoint: Where it connects to; None with a given socket.
-        connect_timeout: Seconds for dialling as a whole; None = as long as it takes.
+        endpoint: Where it connects to; None if a socket was given.
+        connect_timeout: Seconds for connecting as a whole; None = unlimited.
     """
 
     def __init__(
@@ -150,35 +150,40 @@ def connect(
     connect_timeout: float | Default | None = DEFAULT,
     session_factory: Callable[..., ClientSession] | None = None,
 ) -> Any:
-    """Return a client session for *url_or_endpoint*; ``with`` connects it and closes it at the end.
+    """Return a client for *url_or_endpoint*; ``with`` connects it, and closes it at the end.
 
-    With a *protocol* of packets it is a packet client, connected already: that of ``tieline.clients`` for the scheme.
-    Then there are also ``udp://host:port`` and ``unix-dgram:``; over WebSocket packets go as a stream of binary
-    messages. What is for sessions alone cannot be given.
+    ::
+
+        with tieline.blocking.connect("tcp://127.0.0.1:4000") as session:
+            print(session.call("add", 1, 2))
+
+    With *protocol* it is a packet client of ``tieline.clients``, which is connected when this returns. Then the URL may
+    also be ``udp://host:port`` or ``unix-dgram:path``; over WebSocket, packets are a stream of binary messages. Only
+    *tls*, *proxy* and *connect_timeout* can be given besides.
 
     Args:
-        url_or_endpoint: ``tcp://host:port``, ``tls://host:port``, ``unix:///path``, ``unix:@abstract``, or an endpoint
-            value.
-        methods: What the peer may call on us: plain functions.
-        protocol: What packets are: a `tieline.protocol.StreamProtocol`, a
-            `tieline.protocol.BufferedStreamProtocol` or, for datagrams, a
-            `tieline.protocol.DatagramProtocol`.
-        rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
-        framer: How messages are framed; None = one message a line.
-        limits: None = the defaults.
-        tls: What encrypts the connection: a `TLS` value, True for what it does by default, or an ``ssl.SSLContext``;
-            None = what the URL or endpoint says.
-        proxy: A proxy, its URL, or a list of them; see `ClientSession`.
-        codec: How JSON is read and written; None = by msgspec.
-        dialect: What is spoken and how it is framed, instead of *rpc_protocol*: one of ``tieline.dialects``, its
-            name, such as ``"lsp"``, or one of your own. A *framer* goes before its own.
-        connect_timeout: Seconds for dialling as a whole; None = as long as it takes; DEFAULT = by the limits (10 s).
-        session_factory: The class of the session; called as `ClientSession` is, with the endpoint and what was given.
+        url_or_endpoint: ``tcp://host:port``, ``tls://host:port``, ``unix:///path``, ``unix:@abstract``,
+            ``ws://host:port/path``, ``wss://...``, ``cmd:program arguments`` for a child process, or an endpoint value.
+        methods: The methods that the peer may call: plain functions; None = none.
+        protocol: The format of packets: a `tieline.protocol.StreamProtocol`, a
+            `tieline.protocol.BufferedStreamProtocol` or, for datagrams, a `tieline.protocol.DatagramProtocol`.
+        rpc_protocol: The JSON-RPC version, as a protocol class; None = `tieline.JSONRPCv2`.
+        framer: How messages are separated on the wire; None = one message per line.
+        limits: Limits on what the peer may use; None = the defaults.
+        tls: How the connection is encrypted: a `TLS` value, True for its defaults, or an ``ssl.SSLContext``; None = as
+            the URL or endpoint says.
+        proxy: A proxy, its URL, or a list of them for a chain; see `ClientSession`.
+        codec: How JSON is encoded and decoded; None = by msgspec.
+        dialect: Conventions of a known protocol, in place of *rpc_protocol*: a value in ``tieline.dialects``, its name,
+            such as ``"lsp"``, or your own `Dialect`. *framer* takes precedence over that of the dialect.
+        connect_timeout: Seconds for connecting as a whole; None = unlimited; DEFAULT = `Limits.connect_timeout` (10 s).
+        session_factory: The class of the session. It is called as `ClientSession` is, with the endpoint and the
+            arguments that were given.
 
     Raises:
-        ValueError: The URL cannot be understood, that is only for serving, or TLS is given twice.
-        TypeError: *tls* or *protocol* is of the wrong type, or one of *methods* is async.
-        OSError: For a packet client: nobody there, or no way to get there; TimeoutError: not in time.
+        ValueError: The URL is invalid or only for serving, or TLS is specified twice.
+        TypeError: An argument has the wrong type, or does not go with *protocol*; or one of *methods* is async.
+        OSError: For a packet client: the peer cannot be reached, or (TimeoutError) not in time.
     """
     given = {
         "methods": methods,

@@ -43,7 +43,7 @@ class BlockingLife(SessionCore[EngineT]):
     __slots__ = ()
 
     def connection_lost(self) -> Any:
-        """Called once when the connection is gone, for whatever reason. Override it to clean up."""
+        """Called exactly once when the connection is gone, for whatever reason. Override it to clean up."""
 
     @abstractmethod
     def _new_engine(self, host: BlockingHost, *, accepted: bool) -> EngineT:
@@ -63,14 +63,14 @@ class BlockingLife(SessionCore[EngineT]):
     # --- what the peer sends -------------------------------------------------------------------------------------
 
     def poll(self, timeout: float | None = 0.0) -> bool:
-        """Handle what the peer sends, and return whether anything came.
+        """Handle what the peer sends, and return whether anything arrived.
 
-        Waits until something has come and is handled, or for *timeout* seconds; 0 = handle only what is there, None =
-        wait without end. Answers to calls that others wait for count as well.
+        Waits until something has arrived and is handled, or for *timeout* seconds; 0 = handle only what is there, None
+        = wait without limit. Replies to calls that other threads wait for count as well.
 
         Raises:
             ConnectionLost: The connection is gone; see ``__cause__``.
-            ClosedError: The session is closed by this side.
+            ClosedError: This side has closed the session.
         """
         engine = self._connected()
         host = _host(engine)
@@ -105,11 +105,12 @@ class BlockingLife(SessionCore[EngineT]):
         self._is_unwanted = True
 
     def close(self, force_after: float = 5.0) -> None:
-        """Close the session: let running handlers finish and answers go out, then close.
+        """Close the session cleanly: running handlers finish and their replies are sent, then the connection is closed.
 
-        After *force_after* seconds it is closed by force: what is queued is dropped, handlers are not waited for. Open
-        calls of ours fail with `ClosedError`. Safe from anywhere (any thread, and a handler of this session, whose own
-        answer is then given up), at any time, any number of times. When interrupted it aborts the connection.
+        After *force_after* seconds the connection is aborted: queued messages are dropped, and handlers are not waited
+        for. Pending calls of this side fail with `ClosedError`. It may be called anywhere (in any thread, and in a
+        handler of this session, whose own reply is then lost), at any time, any number of times. When interrupted, it
+        aborts the connection.
         """
         self._want_no_more()
         engine = self._engine
@@ -119,7 +120,7 @@ class BlockingLife(SessionCore[EngineT]):
             host.run_jobs()
 
     def abort(self) -> None:
-        """Close at once: what is queued is dropped, open calls fail with `ClosedError`, in all threads."""
+        """Close at once: queued messages are dropped, pending calls fail with `ClosedError`, in all threads."""
         self._want_no_more()
         engine = self._engine
         if engine is not None:

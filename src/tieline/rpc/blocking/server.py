@@ -43,14 +43,14 @@ ReceivedT = TypeVar("ReceivedT")
 
 
 class Server(ServerInThread):
-    """Listens, and makes a session for each connection; a context manager that listens and shuts down.
+    """Listens, and creates a session for each connection; a context manager that listens and shuts down.
 
-    It runs in a private thread, and may be used by any other. Made by `serve`. One that listens and is forgotten is
-    shut down at once, with a `ResourceWarning`.
+    It runs in a private thread, and may be used from any other. `serve` creates it. A listening server that is no
+    longer referenced is shut down at once, with a `ResourceWarning`.
 
     Args:
         new_server: Returns the server that does the work, for the thread that it is given.
-        workers: How many handlers run at the same time at most; further ones wait for their turn.
+        workers: How many handlers may run at the same time; further ones wait for their turn.
     """
 
     _server: AsyncServer
@@ -67,14 +67,14 @@ class Server(ServerInThread):
         self._server = self._new_server(thread)
 
     def get_addresses(self) -> tuple[Endpoint, ...]:
-        """Return where the server really listens, one endpoint per socket; empty when it is not listening."""
+        """Return where the server actually listens, one endpoint per socket; empty when it is not listening."""
         return self._server.get_addresses()
 
     # --- sessions ------------------------------------------------------------------------------------------------
 
     @property
     def sessions(self) -> tuple[Any, ...]:
-        """The sessions that are alive, each a `ServerSession`, or of the `ServerMessageSession` that is served."""
+        """The connected sessions, each a `ServerSession`, or of the `ServerMessageSession` class that is served."""
         thread = self._thread
         if thread is None:
             return ()
@@ -82,7 +82,7 @@ class Server(ServerInThread):
         return found
 
     def costs(self) -> list[GroupCost]:
-        """Return what each group of peers has cost, the dearest first; see `Governance`. Asking changes nothing."""
+        """Return what each group of peers has cost, the dearest first; see `Governance`. This changes nothing."""
         return self._server.costs()
 
     def broadcast(self, method: str, /, *args: object, **kwargs: object) -> None:
@@ -166,33 +166,38 @@ def serve(
 ) -> Any:
     """Return a server for *url_or_endpoint*, or for *sock*; ``with`` makes it listen, and shuts it down at the end.
 
-    It is the asynchronous server in a private thread. Plain handlers run in a pool of threads, so that a slow one
-    keeps nobody waiting, and so several at the same time. They start in the order of their requests. Async handlers
-    run in the private thread.
+    ::
+
+        with tieline.blocking.serve(methods, "tcp://127.0.0.1:4000") as server:
+            server.serve_forever()
+
+    It is the asynchronous server in a private thread. Plain handlers run in a pool of threads, several at the same
+    time, so that a slow one delays nobody. They start in the order of their requests. Async handlers run in the private
+    thread.
 
     Args:
         methods_or_factory: What peers may call: a `Methods` registry; or a class derived from `ServerMessageSession`;
-            or what `tieline.serve` takes otherwise, whose sessions are asynchronous and live in the private thread.
+            or whatever else `tieline.serve` takes, whose sessions are asynchronous and live in the private thread.
         url_or_endpoint: ``tcp://host:port`` (port 0: the system chooses), ``tls://host:port``, ``unix:///path``,
-            ``unix:@abstract``, or an endpoint value.
-        sock: A bound stream socket to listen on instead; owned by the server once it listens, which it does once.
-        rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
-        framer: How messages are framed: a class, or a callable that returns a new framer for each connection; None =
-            one message a line, or as the `default_framer` of the sessions says.
-        limits: What each connection may cost, and all together; None = the defaults.
-        tls: What encrypts the connections: a `TLS` value or an ``ssl.SSLContext``, with a certificate; None = what
-            the endpoint says.
-        codec: How JSON is read and written; None = by msgspec.
-        dialect: What is spoken and how it is framed, instead of *rpc_protocol*: one of ``tieline.dialects``, its
-            name, such as ``"lsp"``, or one of your own. A *framer* goes before its own.
-        hooks: Who is told of what happens on the server, in the private thread; several in a list; None = nobody.
-        workers: How many plain handlers run at the same time at most; None = 32, of packets 100.
-        protocol: Packets are served, not calls; see `tieline.serve`. The handler may be a plain function then: for
-            streams it gets a blocking client, and has a thread to itself for as long as the connection lasts.
+            ``unix:@abstract``, ``ws://host:port/path``, ``wss://...``, ``stdio:``, or an endpoint value.
+        sock: A bound stream socket to listen on instead; the server owns it once it listens, which it can do once.
+        rpc_protocol: The JSON-RPC version, as a protocol class; None = `tieline.JSONRPCv2`.
+        framer: How messages are separated on the wire: a class, or a callable that returns a new framer for each
+            connection; None = one message per line, or the `default_framer` of the sessions.
+        limits: Limits for each connection, and for all together; None = the defaults.
+        tls: How connections are encrypted: a `TLS` value or an ``ssl.SSLContext``, with a certificate; None = as the
+            URL or endpoint says.
+        codec: How JSON is encoded and decoded; None = by msgspec.
+        dialect: Conventions of a known protocol, in place of *rpc_protocol*: a value in ``tieline.dialects``, its name,
+            such as ``"lsp"``, or your own `Dialect`. *framer* takes precedence over that of the dialect.
+        hooks: `Hooks` that are called in the private thread, or a list of them; None = none.
+        workers: How many plain handlers may run at the same time; None = 32, for packets 100.
+        protocol: Serve packets in place of calls; see `tieline.serve`. The handler may then be a plain function: for
+            streams it receives a blocking client, and has a thread of its own as long as the connection lasts.
 
     Raises:
-        ValueError: The URL cannot be understood, or TLS is given twice, or without a certificate, or neither or both of
-            *url_or_endpoint* and *sock* are given.
+        ValueError: The URL is invalid; TLS is specified twice, or without a certificate; or neither or both of
+            *url_or_endpoint* and *sock* were given.
         TypeError: As for `tieline.serve`.
     """
 

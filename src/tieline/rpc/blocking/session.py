@@ -41,14 +41,14 @@ _BOTH_WAYS: Final = "give the arguments by position or by name, not both: JSON-R
 class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
     """One side of a JSON-RPC connection, for blocking code. Both sides can call each other, at the same time.
 
-    Any number of threads may use it at once. It has no thread of its own: what the peer sends is read, and what it
-    asks is handled, by the threads that wait for something on it (`call`, `poll`, the ``result`` of a request, ...),
-    and by nobody while none does.
+    Any number of threads may use it at once. It has no thread of its own: whatever the peer sends is read and handled
+    by the threads that wait for something on it (`call`, `poll`, the ``result`` of a request, ...), and by nobody while
+    none of them waits.
 
     Attributes:
-        methods: What the peer may call: plain functions. They run one at a time, in the order of their requests, in
-            one of the threads that wait. One that calls the peer lets others run inside of it.
-        limits: What the connection may cost.
+        methods: The methods that the peer may call: plain functions. They run one at a time, in the order of their
+            requests, in one of the threads that wait. One that calls the peer lets others run nested inside it.
+        limits: The limits of this connection.
     """
 
     __slots__ = ()
@@ -72,10 +72,10 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
     # --- for subclasses ------------------------------------------------------------------------------------------
 
     def handle_request(self, request: RPCRequest) -> Any:
-        """Handle a request or notification of the peer and return its result. Override it to see all of them.
+        """Handle a request or notification, and return its result. Override it to handle all of them yourself.
 
-        Raise `RPCError` to answer with an error, `ReplyAndDisconnect` to end the session behind the answer; anything
-        else becomes an internal error, without its text.
+        Raise `RPCError` to reply with an error, or `ReplyAndDisconnect` to close the session after the reply; any other
+        exception becomes an internal error, without its text.
         """
         name = str(request.method)
         handling = self._connected().handling
@@ -140,10 +140,10 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
             raise
 
     def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
-        """Send a notification: a call without an answer.
+        """Send a notification: a call without a reply.
 
-        Waits for room when the peer is slow, and returns when the system has taken it; whether it arrives is not told.
-        Raises what `call` raises for a message that cannot be sent.
+        Waits for room when the peer is slow, and returns when the system has taken it; whether it arrives is not
+        reported. Raises what `call` raises for a message that cannot be sent.
         """
         engine = self._connected()
         if args and kwargs:
@@ -159,13 +159,13 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
         *,
         timeout: float | Default | None = DEFAULT,
     ) -> BlockingRequest:
-        """Send a request without waiting for room or answer; return something to wait for, to cancel, or to watch.
+        """Send a request without waiting for room or a reply; return an object to wait for, to cancel, or to watch.
 
-        What the system does not take at once leaves when somebody waits on this session. *on_done* is called with the
-        request when it is answered or has failed, by one of the threads that wait.
+        Whatever the system does not take at once is sent when somebody waits on this session. *on_done* is called with
+        the request when it is answered or has failed, by one of the threads that wait.
 
         Raises:
-            SessionBusy: `Limits.max_calls` calls are open; nothing was sent.
+            SessionBusy: `Limits.max_calls` calls are pending; nothing was sent.
             Exception: What `call` raises for a message that cannot be sent.
         """
         do = self._connected().host.do
@@ -174,16 +174,16 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
     def send_notification(self, method: str, args: object = None) -> None:
         """Send a notification at once, without waiting for room. Otherwise as `notify`.
 
-        *args* is a list, tuple, dict, dataclass or Struct; None = no arguments.
+        *args* is a list or tuple (by position), or a dict, dataclass or Struct (by name); None = no arguments.
         """
         self._connected().host.do(super().send_notification, method, args)
 
     # --- batches -------------------------------------------------------------------------------------------------
 
     def new_batch(self, on_done: Callable[[RPCBatchOut], object] | None = None) -> BlockingBatch:
-        """Return an empty batch, to be filled and given to `send_batch`.
+        """Return an empty batch, to be filled and passed to `send_batch`.
 
-        *on_done* is called with it when it is complete.
+        *on_done* is called with the batch when it is complete.
         """
         engine = self._connected()
         return BlockingBatch(engine.host.new_outcomes(engine.note_early), on_done, engine.machine.calls.next_id)

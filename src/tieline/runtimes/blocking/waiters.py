@@ -110,13 +110,13 @@ class BlockingRequest(RPCRequestOut):
         return self._is_cancelled
 
     def result(self, timeout: float | None = None) -> Any:
-        """Wait for the answer and return it; meanwhile this thread handles what the peer sends.
+        """Wait for the reply and return its result; meanwhile this thread handles what the peer sends.
 
         Args:
             timeout: Seconds to wait; None = until the request is answered or times out by itself.
 
         Raises:
-            TimeoutError: It is not complete within *timeout* seconds, and stays open; or it has timed out by itself.
+            TimeoutError: It is not complete within *timeout* seconds, and stays pending; or it has timed out by itself.
             concurrent.futures.CancelledError: It was cancelled.
             Exception: What `call` raises.
         """
@@ -236,11 +236,11 @@ class BlockingBatch(RPCBatchOut):
     """A batch to be sent, in blocking code: `result` waits for its answers."""
 
     def result(self, timeout: float | None = None) -> BlockingBatch:
-        """Wait until all answers are there and return the batch itself, whose `results` are there then.
+        """Wait until all replies have arrived, and return the batch itself, whose `results` are then available.
 
         Raises:
-            TimeoutError: They are not, within *timeout* seconds; the batch stays open.
-            ConnectionLost, ClosedError: The connection went before.
+            TimeoutError: They have not, within *timeout* seconds; the batch stays pending.
+            ConnectionLost, ClosedError: The connection ended before.
             LocalProtocolError: The batch has not been sent: nothing will complete it.
         """
         self._check_sent()

@@ -31,11 +31,11 @@ class Watcher(Protocol):
 
 
 class RPCRequestOut(RPCRequest):
-    """A request that was sent, or is about to be; awaiting it gives the result.
+    """A request of this side; awaiting it returns the result of the call.
 
-    Sessions make them (`send_request`, `RPCBatchOut.add_request`). Awaiting raises `RPCError` when the peer answered
+    Sessions create them (`send_request`, `RPCBatchOut.add_request`). Awaiting raises `RPCError` if the peer replied
     with an error, `TimeoutError`, `ConnectionLost` or `ClosedError`. Cancelling it, or the task that awaits it, is
-    safe: the call is forgotten and a late answer dropped; the peer may run the method all the same.
+    safe: the call is forgotten, and a late reply is dropped; the peer may run the method all the same.
     """
 
     if TYPE_CHECKING:

@@ -21,14 +21,14 @@ __all__ = ["RPCBatchOut"]
 
 
 class RPCBatchOut(RPCBatch):
-    """A batch to be sent; awaiting it, once sent, gives the batch itself, whose `results` are there then.
+    """A batch of requests; awaiting it, once sent, returns the batch itself, whose `results` are then available.
 
-    Sessions make them (`new_batch`). Members complete as their answers come. Awaiting raises `ConnectionLost` or
-    `ClosedError` when the connection went before all answers were there.
+    Sessions create them (`SessionBase.batch`, `SessionBase.new_batch`). Requests complete as their replies arrive.
+    Awaiting raises `ConnectionLost` or `ClosedError` if the connection ended before all replies arrived.
 
     Attributes:
         is_sent: Whether it was sent.
-        outcomes: What its requests come to.
+        outcomes: The results of its requests, as they come in.
     """
 
     def __init__(
@@ -126,10 +126,10 @@ class RPCBatchOut(RPCBatch):
 
     @property
     def results(self) -> tuple[object, ...]:
-        """What the requests came to, in order; each a value or an exception (`RPCError`, `TimeoutError`, ...).
+        """The results of the requests, in order; each a value or an exception (`RPCError`, `TimeoutError`, ...).
 
         Raises:
-            LocalProtocolError: Not all answers are there yet.
+            LocalProtocolError: Not all replies have arrived yet.
         """
         if not self.done():
             raise LocalProtocolError("the batch is not complete")
@@ -214,11 +214,11 @@ class RPCBatchOut(RPCBatch):
             self.is_sent = True
 
     def done(self) -> bool:
-        """Return whether all answers are there, or will never come."""
+        """Return whether all replies have arrived, or never will."""
         return self.is_sent and not self.outcomes.open
 
     def cancel(self) -> bool:
-        """Cancel all open members, and whoever awaits the batch; return whether there were any."""
+        """Cancel all pending requests, and the tasks that await the batch; return whether there were any."""
         open_requests = [request for request in self._members if not request.done()]
         self.outcomes.waiter().cancel()  # before the members, since the last of them completes the batch
         for request in open_requests:
