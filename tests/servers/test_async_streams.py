@@ -30,7 +30,7 @@ from tieline.errors import (
     StreamReset,
 )
 from tieline.protocol import DatagramProtocol, StreamProtocol
-from tieline.runtimes.accept_rules import FULL_ROUNDS
+from tieline.runtimes.listening import FULL_ROUNDS
 from tieline.runtimes.socket_streams import SocketStream
 from tieline.serializers import JSONSerializer
 from tieline.servers import AsyncTCPNetworkServer, AsyncUnixStreamServer
