@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.arguments import proxy_target
 from tieline.clients.async_client import AsyncClient
-from tieline.clients.engines import engine_for
+from tieline.clients.engine import engine_for
 from tieline.errors import ClientClosedError, UnsupportedOperation
 from tieline.wire.default import NOTHING
 from tieline.wire.limits import Limits

@@ -14,6 +14,7 @@ from tieline.clients.lines import Line, call_next, wait_in, wake_first
 from tieline.runtimes.bounded_links import MOST, BoundedLink
 from tieline.runtimes.hangups import has_unread
 from tieline.wire.default import NOTHING
+from tieline.wire.held_packets import HeldPackets
 from tieline.wire.messages import ConnectionEnded
 from tieline.wire.packets import PacketEvent
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.link import Link
     from tieline.wire.packets import PacketConnection
 
-__all__ = ["PacketEngine"]
+__all__ = ["HeldEngine", "LaxEngine", "PacketEngine", "engine_for"]
 
 # In place of a line in which nobody has stood yet: many connections never have one of senders.
 NOBODY: Final[Line] = cast("Line", ())
@@ -351,3 +352,37 @@ class PacketEngine:
         self.link.abort()
         wake_first(self.receivers)
         wake_first(self.senders)
+
+
+class LaxEngine(PacketEngine):
+    """For TLS that is closed as some old programs do it: without the closing handshake, on both sides."""
+
+    __slots__ = ()
+
+    def link_made(self, link: Any, /) -> None:
+        link.transport.be_lax()
+
+
+class HeldEngine(PacketEngine):
+    """For connections that are read only when somebody wants a packet."""
+
+    __slots__ = ()
+
+    def link_made(self, link: Any, /) -> None:
+        self.host.call_soon(self._pause_again)
+
+    def _pause_again(self) -> None:
+        """uvloop begins to read behind `connection_made`, whatever was said in there."""
+        machine = self.machine
+        transport = None if self.is_over else self.link.transport
+        if transport and not (machine.wants_data or transport.is_closing()):
+            transport.pause_reading()
+
+
+def engine_for(
+    backend: Backend, machine: PacketConnection, *, is_lax: bool, max_recv_size: int | None = None
+) -> PacketEngine:
+    """Return an engine for one connection; *max_recv_size* = how many bytes it reads at once, at most."""
+    if isinstance(machine, HeldPackets):
+        return HeldEngine(backend, machine)
+    return (LaxEngine if is_lax else PacketEngine)(backend, machine, max_recv_size or MOST)

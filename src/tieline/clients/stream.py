@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.arguments import proxy_target
 from tieline.clients.client import Client, until
-from tieline.clients.engines import engine_for
+from tieline.clients.engine import engine_for
 from tieline.errors import ClientClosedError, ConnectionLost, SendTimeout, UnsupportedOperation
 from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.lone_packets import NOTHING_LAID_OUT, PacketHost, Sending
