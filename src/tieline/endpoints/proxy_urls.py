@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The URLs that name proxies. No text of an error repeats any part of one: passwords stand in them."""
+"""The URLs that name proxies, and the variables that hold one for all of a user's programs, as curl reads them.
+
+No text of an error repeats any part of a URL: passwords stand in them. The variables are looked at on demand only.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -11,7 +16,7 @@ from tieline.endpoints.urls import host_from_url, port_from_url
 from tieline.wire.proxies.socks4 import SOCKS4, SOCKS4a
 from tieline.wire.proxies.socks5 import SOCKS5
 
-__all__ = ["parse_proxy"]
+__all__ = ["parse_proxy", "proxy_url"]
 
 # None is HTTP CONNECT. curl writes socks5h where the proxy is to look names up, which ours always does.
 _SCHEMES: Final = {"socks4": SOCKS4, "socks4a": SOCKS4a, "socks5": SOCKS5, "socks5h": SOCKS5, "http": None}
@@ -53,3 +58,38 @@ def parse_proxy(
         return address, protocol, None
     pair = unquote_to_bytes(user), unquote_to_bytes(password)
     return address, protocol, pair if protocol is None else SOCKSUserAuth(*pair)
+
+
+def proxy_url(variables: Mapping[str, str], host: str | None) -> str | None:
+    """Return the URL of the proxy in *variables* for *host*; None if there is none, or none for that.
+
+    Raises:
+        ValueError: It cannot be understood; the text tells the variable, and nothing of its value.
+    """
+    for name in ("all_proxy", "ALL_PROXY"):  # what is written small counts more, as for curl
+        url = variables.get(name, "").strip()
+        if not url:
+            continue
+        if host is not None and _is_excepted(host, variables.get("no_proxy") or variables.get("NO_PROXY", "")):
+            return None
+        try:
+            parse_proxy(url)
+        except ValueError as exc:
+            raise ValueError(f"the variable {name}: {exc}") from None
+        return url
+    return None
+
+
+def _is_excepted(host: str, listed: str) -> bool:
+    host = host.strip("[]").rstrip(".").lower()
+    return any(_covers(entry, host) for entry in listed.lower().replace(",", " ").split())
+
+
+def _covers(entry: str, host: str) -> bool:
+    if entry == "*":
+        return True
+    try:
+        return ip_address(host) in ip_network(entry.strip("[]"), strict=False)
+    except ValueError:  # at least one of them is a name
+        name = entry.removeprefix("*").strip(".")
+        return bool(name) and (host == name or host.endswith(f".{name}"))

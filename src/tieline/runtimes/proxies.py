@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from tieline.endpoints.proxies import HTTPProxySettings, ProxySettings, Route, SOCKSAuth, SOCKSSettings
 from tieline.endpoints.proxy_auth import SOCKSUserAuth
-from tieline.endpoints.proxy_environment import proxy_url
-from tieline.endpoints.proxy_urls import parse_proxy
+from tieline.endpoints.proxy_urls import parse_proxy, proxy_url
 from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
 from tieline.endpoints.tcp import TCP
 from tieline.finite import check_timeout
