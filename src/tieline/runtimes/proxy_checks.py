@@ -13,9 +13,8 @@ from tieline.endpoints.proxies import ProxySettings, SOCKSAuth, SOCKSSettings
 from tieline.endpoints.tcp import TCP
 from tieline.errors import HTTPConnectError, SOCKSError
 from tieline.finite import check_timeout
-from tieline.wire.proxies.detection import detection
 from tieline.wire.proxies.socks5 import SOCKS5
-from tieline.wire.proxies.survey import survey
+from tieline.wire.proxies.survey import detection, survey
 
 if TYPE_CHECKING:
     from tieline.endpoints.urls import StreamEndpoint

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""wire/proxies/detection.py: which protocol a proxy speaks, by what became of the dialogues with it."""
+"""wire/proxies/survey.py: which protocol a proxy speaks, by what became of the dialogues with it."""
 
 import pytest
 
 from tieline.errors import SOCKSFailure, SOCKSProtocolError
-from tieline.wire.proxies.detection import detection
 from tieline.wire.proxies.socks4 import SOCKS4, SOCKS4a
 from tieline.wire.proxies.socks5 import SOCKS5
+from tieline.wire.proxies.survey import detection
 
 WELL, REFUSED, BROKEN = None, SOCKSFailure("no", code=1), SOCKSProtocolError("?")
 LATE, GONE = TimeoutError("late"), ConnectionRefusedError("nobody")
