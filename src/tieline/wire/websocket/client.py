@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import WebSocketRefused
 from tieline.wire.websocket.facts import WebSocketInfo
-from tieline.wire.websocket.stream import SILENT_LOGGER, WebSocketStream, deflate_factories
+from tieline.wire.websocket.stream import SILENT_LOGGER, WebSocketStream, deflate_factories, fault_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -121,8 +121,6 @@ class WebSocketClient(WebSocketStream):
         events: list[Any] = self._core.events_received()
         fault = self._core.handshake_exc
         if fault is not None or not events:
-            from tieline.wire.websocket.faults import fault_text  # lazily: for servers that are odd
-
             self.error = WebSocketRefused(f"the answer to the WebSocket handshake is not in order: {fault_text(fault)}")
             return
         info = WebSocketInfo(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import WebSocketRefused
 from tieline.wire.websocket.facts import WebSocketInfo
-from tieline.wire.websocket.stream import MAX_HEAD, SILENT_LOGGER, WebSocketStream, deflate_factories
+from tieline.wire.websocket.stream import MAX_HEAD, SILENT_LOGGER, WebSocketStream, deflate_factories, fault_text
 from tieline.wire.websocket.visitors import Visitors, is_host
 
 if TYPE_CHECKING:
@@ -189,8 +189,6 @@ class WebSocketServer(WebSocketStream):
         self._collect()
         if not accepted:
             status = response.status_code
-            from tieline.wire.websocket.faults import fault_text  # lazily: for clients that are odd
-
             is_told = status in (400, 426)
             text = fault_text(self._core.handshake_exc) if is_told else response.reason_phrase
             self.error = WebSocketRefused(f"refused with status {status}: {text}", status=status)

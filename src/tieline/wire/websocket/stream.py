@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tieline.wire.carriage import Carriage
     from tieline.wire.websocket.facts import WebSocketInfo
 
-__all__ = ["MAX_HEAD", "SILENT_LOGGER", "WebSocketStream", "deflate_factories"]
+__all__ = ["MAX_HEAD", "SILENT_LOGGER", "WebSocketStream", "deflate_factories", "fault_text"]
 
 # The longest head of a request or a reply, in bytes.
 MAX_HEAD: Final = 8192
@@ -289,3 +289,17 @@ def deflate_factories(side: str) -> list[Any]:
             )
         ]
     return [permessage_deflate.ClientPerMessageDeflateFactory(compress_settings={"memLevel": 5})]
+
+
+def fault_text(fault: BaseException | None) -> str:
+    """Return what it means that the core of websockets has refused a handshake because of *fault*.
+
+    The words of the other side are left out: some are secrets, and all are its own.
+    """
+    from websockets.exceptions import InvalidHeader, NegotiationError  # lazily: for peers that are odd
+
+    if isinstance(fault, InvalidHeader):
+        return f"the header {fault.name} is {'missing' if fault.value is None else 'not what it must be'}"
+    if isinstance(fault, NegotiationError):
+        return "the extensions or subprotocols of the two sides do not go together"
+    return "it has no end" if fault is None else "it is no valid HTTP"
