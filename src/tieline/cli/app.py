@@ -10,9 +10,8 @@ import typer
 
 from tieline.cli.bench import bench
 from tieline.cli.call import call
-from tieline.cli.command import TakesWords
+from tieline.cli.command import TakesWords, help_of
 from tieline.cli.demo import demo
-from tieline.cli.helping import help_of
 from tieline.cli.listen import listen
 from tieline.cli.methods import methods
 from tieline.cli.notify import notify

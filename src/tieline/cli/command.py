@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""Commands whose arguments may look like options: -5 is a number, and --tiemout a mistake."""
+"""What typer is given of a command: its help, and that arguments may look like options.
+
+-5 is a number, and --tiemout a mistake.
+"""
 
 from __future__ import annotations
 
 import difflib
-from typing import Any
+import inspect
+from collections.abc import Callable
+from typing import Any, Final
 
 from typer.core import TyperCommand
 
+from tieline.cli.exits import table
 from tieline.cli.words import is_number
 
-__all__ = ["TakesWords"]
+__all__ = ["TakesWords", "help_of"]
 
 
 class TakesWords(TyperCommand):
@@ -32,3 +38,24 @@ class TakesWords(TyperCommand):
                 hint = f"did you mean {close[0]}?" if close else "an argument that begins with - goes behind --"
                 ctx.fail(f"no such option: {name} ({hint})")
         return super().parse_args(ctx, args)
+
+
+_EXIT_CODES: Final = "{exit codes}"
+
+
+def help_of(command: Callable[..., None]) -> str:
+    """Return the help text: paragraphs as one line each, for the terminal to break; indented ones as they are.
+
+    A paragraph that ends with a colon is a heading; ``{exit codes}`` stands for the table of them.
+    """
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    return "\n\n".join(_paragraph(text) for text in paragraphs)
+
+
+def _paragraph(text: str) -> str:
+    if text == _EXIT_CODES:
+        return "\n".join(f"  {line}" for line in table().splitlines())
+    if text.startswith(" "):
+        return text.replace("[", r"\[")  # no markup
+    joined = text.replace("\n", " ")
+    return f"[bold]{joined}[/]" if joined.endswith(":") and "\n" not in text else joined.replace("[", r"\[")
