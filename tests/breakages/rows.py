@@ -134,7 +134,7 @@ ROWS = (
     ),
     Breakage(
         "messages are said once",
-        "wire/message_output.py",
+        "wire/one_way.py",
         "queued, self.queued = self.queued, NO_OUTPUT\n        self.output_size = 0",
         "queued = self.queued\n        self.output_size = 0",
         ("tests/seeds/test_seeds.py", f"{WIRE}/test_messages.py", "-k", "messages"),

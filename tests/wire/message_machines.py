@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tieline import FramerBase, Limits, NewlineFramer
-from tieline.wire.messages import ConnectionEnded, MessageConnection, MessageReceived
+from tieline.wire.messages import MessageConnection, MessageReceived
+from tieline.wire.one_way import ConnectionEnded
 from tieline.wire.states import State
 
 PING = (b"ping", b"12345678")

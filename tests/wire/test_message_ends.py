@@ -26,7 +26,8 @@ from tieline.errors import (
     StreamTruncated,
     WebSocketClosed,
 )
-from tieline.wire.messages import ConnectionEnded, MessageReceived
+from tieline.wire.messages import MessageReceived
+from tieline.wire.one_way import ConnectionEnded
 from tieline.wire.states import State
 
 pytestmark = pytest.mark.row("S14")

@@ -27,7 +27,8 @@ from tieline.errors import (
     RemoteProtocolError,
 )
 from tieline.wire.framing.bitcoin import BitcoinFramer
-from tieline.wire.messages import MESSAGES_PER_TURN, ConnectionEnded, MessageReceived
+from tieline.wire.messages import MESSAGES_PER_TURN, MessageReceived
+from tieline.wire.one_way import ConnectionEnded
 from tieline.wire.states import State
 
 pytestmark = pytest.mark.row("S14")

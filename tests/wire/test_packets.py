@@ -28,7 +28,7 @@ from tieline.errors import (
 from tieline.wire.converters import AbstractPacketConverter
 from tieline.wire.default import NOTHING
 from tieline.wire.limits import Limits
-from tieline.wire.messages import ConnectionEnded
+from tieline.wire.one_way import ConnectionEnded
 from tieline.wire.packets import MAX_AHEAD, MAX_UNTAKEN, PacketConnection, PacketEvent
 from tieline.wire.protocols import StreamProtocol
 from tieline.wire.serializers.abc import AbstractIncrementalPacketSerializer

@@ -15,7 +15,7 @@ from tieline.runtimes.bounded_links import MOST, BoundedLink
 from tieline.runtimes.hangups import has_unread
 from tieline.wire.default import NOTHING
 from tieline.wire.held_packets import HeldPackets
-from tieline.wire.messages import ConnectionEnded
+from tieline.wire.one_way import ConnectionEnded
 from tieline.wire.packets import PacketEvent
 
 if TYPE_CHECKING:

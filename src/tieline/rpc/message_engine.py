@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tieline.rpc.roles import MessageOwner
     from tieline.runtimes.hooks import Teller
     from tieline.runtimes.link import Link
-    from tieline.wire.messages import ConnectionEnded
+    from tieline.wire.one_way import ConnectionEnded
 
 __all__ = ["MessageEngine", "MessageHandling"]
 

@@ -1,102 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""What a connection without calls sends, and the calls that it has not: the lower half of `messages.py`.
-
-`packets.py` has the same lower half, without the framer.
-"""
+"""What a connection of messages sends: the lower half of `messages.py`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieline.errors import OutgoingMessageTooLarge
-from tieline.wire.governed import Governed
 from tieline.wire.limits import ceiling
-from tieline.wire.states import State, next_state
+from tieline.wire.one_way import OneWayConnection
+from tieline.wire.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.limits import Limits
-    from tieline.wire.states import CauseName
 
-__all__ = ["NO_OUTPUT", "MessageSending", "QueuedOutput", "size_of"]
+__all__ = ["MessageSending", "size_of"]
 
-# In place of a list, where nothing is queued: an idle connection has none.
-NO_OUTPUT: Final[list[bytes]] = cast("list[bytes]", ())
 _SIZED: Final = (bytes, bytearray, memoryview, str)
 
 
-class QueuedOutput(Governed):
-    """The sending side of a connection whose peers owe each other nothing.
-
-    Attributes:
-        queued: What is to be sent, framed and in order.
-        output_size: Its size in bytes.
-        replies: Empty: nothing waits to be encoded.
-    """
-
-    __slots__ = ("output_size", "queued", "replies", "unsent")
-
-    def __init__(self, limits: Limits) -> None:
-        super().__init__(limits)
-        self.queued = NO_OUTPUT
-        self.output_size: int = 0
-        self.unsent: None = None
-        self.replies: Final = ()
-
-    @property
-    def has_output(self) -> bool:
-        """Whether `data_to_send` has anything to do."""
-        return bool(self.queued)
-
-    def data_to_send(self) -> bytes:
-        """Return, once, the bytes that are to be written now."""
-        queued, self.queued = self.queued, NO_OUTPUT
-        self.output_size = 0
-        data = queued[0] if len(queued) == 1 else b"".join(queued)
-        self.bytes_sent += len(data)
-        return data
-
-    def add_output(self, framed: bytes) -> None:
-        """Queue what was framed."""
-        if not self.queued:
-            self.queued = []
-        self.queued.append(framed)
-        self.output_size += len(framed)
-
-    def _drop_output(self) -> None:
-        self.queued = NO_OUTPUT
-        self.output_size = 0
-
-    def _move(self, cause: CauseName) -> None:
-        self.is_smooth = False
-        self.state = next_state(self.state, cause)
-
-    # --- what it has not --------------------------------------------------------------------------------------------
-
-    @property
-    def has_read_behind_event(self) -> bool:
-        """Whether a message has been read behind the one that caused the last event: each causes one."""
-        return False
-
-    @property
-    def max_calls(self) -> int:
-        """How many calls of ours may be open at once, if there were any."""
-        return self.limits.max_calls
-
-    @property
-    def abandoned(self) -> int:
-        """How many calls of the peer's were unanswered when it went away."""
-        return 0
-
-    @property
-    def owes_answers(self) -> bool:
-        """Whether the peer waits for an answer."""
-        return False
-
-
-class MessageSending(QueuedOutput):
+class MessageSending(OneWayConnection):
     """The sending side of a connection of messages.
 
     Attributes:
@@ -105,8 +30,8 @@ class MessageSending(QueuedOutput):
 
     __slots__ = ("_framer", "_max_message", "messages_sent")
 
-    def __init__(self, framer: FramerBase[Any], limits: Limits) -> None:
-        super().__init__(limits)
+    def __init__(self, framer: FramerBase[Any], limits: Limits, *, accepted: bool) -> None:
+        super().__init__(limits, accepted=accepted)
         self.messages_sent: int = 0
         self._framer = framer
         self._max_message = ceiling(limits.max_message)

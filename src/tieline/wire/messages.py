@@ -17,11 +17,11 @@ from tieline.errors import (
     RemoteProtocolError,
 )
 from tieline.wire.life import ends_stream, lost
-from tieline.wire.limits import ceiling
 from tieline.wire.message_output import MessageSending, size_of
+from tieline.wire.one_way import ConnectionEnded
 from tieline.wire.states import Cause, State
 from tieline.wire.strangers import foreign_start
-from tieline.wire.timers import NEVER, DecayingCount
+from tieline.wire.timers import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.limits import Limits
 
-__all__ = ["ConnectionEnded", "MessageConnection", "MessageReceived"]
+__all__ = ["MessageConnection", "MessageReceived"]
 
 # After so many messages a driver gets the chance to look at the clock and to let others run.
 MESSAGES_PER_TURN: Final = 64
@@ -47,12 +47,6 @@ class MessageReceived(msgspec.Struct, eq=False):
     size: int
 
 
-class ConnectionEnded(msgspec.Struct, eq=False):
-    """The peer broke the rules beyond repair, or there is no room for it: the connection ends."""
-
-    error: Exception
-
-
 class MessageConnection(MessageSending):
     """One connection of messages, either end.
 
@@ -62,60 +56,29 @@ class MessageConnection(MessageSending):
         accepted: Whether the peer connected to us.
 
     Attributes:
-        accepted: Whether the peer connected to us: strangers get less patience.
         messages_received: How many messages came in, damaged ones not counted.
         faults: How many messages were damaged, and whether the framing broke.
-        last_received: When the last bytes came in, by the driver's clock; None before the first.
         unanswered: How many messages are being handled.
-        is_stranger: Whether no message has come yet on a connection that was accepted.
-        refuses: This side closes or has cut the connection: nothing more is handed out, what comes is thrown away.
         peer_has_ended: The peer has ended its stream before the connection ended otherwise: what it has said is worth
             its work, whatever becomes of the transport.
     """
 
-    __slots__ = (
-        "_at",
-        "_damaged",
-        "_errors",
-        "_fault",
-        "_held",
-        "_lingers",
-        "_message_timeout",
-        "accepted",
-        "faults",
-        "is_stranger",
-        "last_received",
-        "messages_received",
-        "peer_has_ended",
-        "refuses",
-        "unanswered",
-    )
+    __slots__ = ("_at", "_damaged", "_fault", "_held", "messages_received", "unanswered")
 
     def __init__(self, framer: FramerBase[Any], limits: Limits, *, accepted: bool) -> None:
-        super().__init__(framer, limits)
-        self.accepted = accepted
+        super().__init__(framer, limits, accepted=accepted)
         self.messages_received: int = 0
-        self.faults: int = 0
         self.unanswered: int = 0
-        self.last_received: float | None = None
-        self.is_stranger = accepted
-        self._message_timeout = ceiling(limits.message_timeout) if accepted else inf
         self._held: Sequence[Any] = ()  # messages that are framed and not yet given out, from _at on
         self._at = 0
         self._fault: Exception | None = None  # what came after the held messages
         self._damaged = 0  # of the framer's count, how many have been counted here
-        self._errors: DecayingCount | None = None
-        self._lingers = False  # the time for that runs
-        self.refuses = False
-        self.peer_has_ended = False
 
     # --- bytes in ------------------------------------------------------------------------------------------------
 
     def start(self, now: float) -> None:
-        """The connection stands: from here on the peer has its time for a first message."""
+        super().start(now)
         self._counted_since = now
-        if self.is_stranger:
-            self._set_timer("idle", now + ceiling(self.limits.idle_timeout))
 
     def receive_data(self, data: bytes, now: float) -> Sequence[MessageReceived | ConnectionEnded]:
         """Take in bytes of the peer's and return the first messages that they complete; see `has_more`."""
@@ -198,9 +161,7 @@ class MessageConnection(MessageSending):
             self._damaged += 1
             self.faults += 1
             self.charge_error()
-            if self._errors is None:
-                self._errors = DecayingCount(self.limits.error_decay)
-            if self._errors.add(now) > ceiling(self.limits.max_errors):
+            if self._is_one_too_many(now):
                 self._end(RemoteProtocolError(f"more than {self.limits.max_errors} damaged messages"), events)
         # What came before it is handled first: where bytes were cut must not matter.
         if self._fault is not None and not events and self.state <= State.DRAINING:
@@ -269,15 +230,6 @@ class MessageConnection(MessageSending):
                 self.close()
         self._check_writing(now)
         return events
-
-    def _linger(self, now: float) -> None:
-        """Begin to count the time in which the peer may read our last word, or end it."""
-        if self._lingers:
-            self._set_timer("linger")
-            self._move(Cause.LINGERED)
-        else:
-            self._lingers = True
-            self._set_timer("linger", now + self.limits.linger)
 
     def _message_is_late(self, events: list[MessageReceived | ConnectionEnded], now: float) -> None:
         """The time for the message that has begun is over: end the connection, unless it is us who do not read."""
@@ -348,10 +300,6 @@ class MessageConnection(MessageSending):
         self._move(Cause.LINGERED)  # nothing was said that the peer would have to be given time for
         events.append(ConnectionEnded(reason))
 
-    def give_up_calls(self) -> Sequence[MessageReceived]:
-        """There are no calls."""
-        return ()
-
     def receive_eof(self, now: float) -> Sequence[MessageReceived | ConnectionEnded]:
         """The peer will send nothing more: what it has sent is still handled."""
         if self.state >= State.FINISHED:
@@ -365,11 +313,6 @@ class MessageConnection(MessageSending):
         self._move(Cause.PEER_EOF)
         self._after_message()
         return ()
-
-    def answers_are_lost(self) -> None:
-        """Take note that the peer's EOF has ended our direction too, as over TLS: nothing more can be said."""
-        if self.state is State.DRAINING:
-            self._move(Cause.LAST_REPLY)
 
     def connection_lost(
         self, error: BaseException | None, undelivered: Sequence[MessageReceived | ConnectionEnded] = ()

@@ -16,32 +16,28 @@ from tieline.errors import (
     ClientClosedError,
     ConnectionLost,
     EndOfStream,
-    LocalProtocolError,
     RemoteProtocolError,
     StreamProtocolParseError,
     StreamReset,
     StreamTruncated,
-    TielineError,
     WebSocketClosed,
 )
 from tieline.wire.anew import told_anew
 from tieline.wire.default import NOTHING
 from tieline.wire.life import lost
-from tieline.wire.limits import ceiling
-from tieline.wire.message_output import QueuedOutput
-from tieline.wire.messages import ConnectionEnded
-from tieline.wire.protocols import parse_error, sending_error
+from tieline.wire.one_way import ConnectionEnded
+from tieline.wire.packet_output import PacketSending
+from tieline.wire.protocols import parse_error
 from tieline.wire.serializers.decoding import Fault
 from tieline.wire.states import Cause, State
-from tieline.wire.timers import NEVER, DecayingCount
+from tieline.wire.timers import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
     from tieline.wire.carriage import Carriage
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import AnyStreamProtocol
-    from tieline.wire.states import CauseName
 
 __all__ = ["Fault", "PacketConnection", "PacketEvent"]
 
@@ -64,7 +60,7 @@ _READY: Final = (PacketEvent.READY,)
 _Event = PacketEvent | ConnectionEnded
 
 
-class PacketConnection(QueuedOutput):
+class PacketConnection(PacketSending):
     """One connection of packets, either end.
 
     Args:
@@ -73,46 +69,21 @@ class PacketConnection(QueuedOutput):
         accepted: Whether the peer connected to us.
 
     Attributes:
-        accepted: Whether the peer connected to us: strangers get less patience.
         packets_received: How many packets were decoded, faulty ones not counted.
-        packets_sent: How many packets were queued to be sent, or written.
         received: What was decoded and is not taken. Packets may be popped from the left past `next_packet`: all but the
             last, and on a connection that is smooth that as well. The last may be a `Fault`, which is for
             `next_packet`; on a connection that is smooth there is none.
-        faults: How many packets were faulty.
-        last_received: When the last bytes came in, by the driver's clock; None before the first.
-        is_stranger: Whether no packet has come yet on a connection that was accepted.
         takes_no_more: This side wants to hear no more, and may still have something to say.
-        refuses: This side closes or has cut the connection: nothing more is handed out, what comes is thrown away.
-        peer_has_ended: The peer has ended its stream.
-        has_ended: This side has ended its own.
-        must_check: Nothing may be sent without a `check_sending` any more: it is not as open as it was.
-        in_burst: Something was sent just now, perhaps in this turn of the loop: more may wait to leave together.
         must_settle: What was taken has changed what the driver is to do: it is to settle.
     """
 
     __slots__ = (
-        "_broken_by",
         "_decoder",
-        "_errors",
-        "_frame",
         "_judged",
-        "_lingers",
-        "_message_timeout",
         "_untaken",
-        "accepted",
-        "faults",
-        "has_ended",
-        "in_burst",
-        "is_stranger",
-        "last_received",
-        "must_check",
         "must_settle",
         "packets_received",
-        "packets_sent",
-        "peer_has_ended",
         "received",
-        "refuses",
         "takes_no_more",
         "wants_data",
     )
@@ -120,37 +91,17 @@ class PacketConnection(QueuedOutput):
     carriage: ClassVar[Carriage] = "stream"
 
     def __init__(self, protocol: AnyStreamProtocol[Any, Any], limits: Limits, *, accepted: bool) -> None:
-        super().__init__(limits)
+        super().__init__(protocol, limits, accepted=accepted)
         self._decoder = protocol.new_decoder()
-        self._frame: Callable[[Any], bytes] = protocol.framer()
         self.received: list[Any] = []  # a deque takes 700 bytes, and popping the first of 64 from a list is as quick
         self._untaken: int = 0  # about how many bytes have come that nobody has taken
-        self._errors: DecayingCount | None = None
-        self._broken_by: ConnectionLost | None = None  # what has ended the connection behind the peer's end
-        self._judged = 0  # how many of the faults are in that count
-        self._message_timeout = ceiling(limits.message_timeout) if accepted else inf
-        self.accepted = accepted
+        self._judged = 0  # how many of the faults are in the count of what is borne
         self.packets_received: int = 0
-        self.packets_sent: int = 0
-        self.faults: int = 0
-        self.last_received: float | None = None
-        self.is_stranger = accepted
-        self._lingers = False  # the time for that runs
         self.takes_no_more = False
-        self.refuses = False
-        self.peer_has_ended = False
-        self.has_ended = False
-        self.must_check = False
-        self.in_burst = False
         self.must_settle = False
         self.wants_data = True  # whether the driver is to read on
 
     # --- bytes in ------------------------------------------------------------------------------------------------
-
-    def start(self, now: float) -> None:
-        """The connection stands: from here on the peer has its time for a first packet."""
-        if self.is_stranger:
-            self._set_timer("idle", now + ceiling(self.limits.idle_timeout))
 
     def receive_one(self, data: bytes, now: float) -> Any:
         """Take in a read that is one packet and nothing else, and return `PacketEvent.READY`: it can be taken.
@@ -288,9 +239,7 @@ class PacketConnection(QueuedOutput):
         """End the connection if there were more faults than are borne; what is not decoded yet is thrown away."""
         while self._judged < self.faults:
             self._judged += 1
-            if self._errors is None:
-                self._errors = DecayingCount(self.limits.error_decay)
-            if self._errors.add(now) > ceiling(self.limits.max_errors):
+            if self._is_one_too_many(now):
                 self._decoder.unread()
                 return self._end(RemoteProtocolError(f"more than {self.limits.max_errors} faulty packets"))
         return ()
@@ -397,113 +346,6 @@ class PacketConnection(QueuedOutput):
         self.close_reason = reason
         return told_anew(reason)
 
-    # --- packets into it -----------------------------------------------------------------------------------------
-
-    def send_packet(self, packet: Any) -> None:
-        """Frame a packet and queue it.
-
-        Raises:
-            ClientClosedError, ConnectionLost, LocalProtocolError, RuntimeError: As of `framed`; nothing was queued.
-        """
-        self.queue(self.framed(packet))
-
-    def queue(self, framed: bytes) -> None:
-        """Queue what was framed.
-
-        Raises:
-            ClientClosedError, ConnectionLost, LocalProtocolError: As of `framed`; nothing was queued.
-        """
-        if self.must_check:
-            self.check_sending()
-        self.add_output(framed)
-
-    def framed(self, packet: Any) -> bytes:
-        """Return the bytes of a packet that is about to be sent; it counts as sent.
-
-        Raises:
-            ClientClosedError: This side has closed.
-            ConnectionLost: The connection is gone; see ``__cause__``.
-            LocalProtocolError: This side has ended its stream.
-            RuntimeError: The serializer or the converter failed; see ``__cause__``.
-        """
-        if self.must_check:
-            self.check_sending()
-        try:
-            framed = self._frame(packet)
-            if framed.__class__ is not bytes:
-                framed = bytes(memoryview(framed))  # a buffer of the serializer's may change before it is written
-        except TielineError as exc:
-            if isinstance(exc, RuntimeError):
-                raise
-            raise sending_error(exc) from exc
-        except Exception as exc:
-            raise sending_error(exc) from exc
-        self.packets_sent += 1
-        return framed
-
-    def data_to_send(self) -> bytes:
-        """Return, once, the bytes that are to be written now."""
-        self.in_burst = False  # the next packet need not wait for others
-        return super().data_to_send()
-
-    def send_packets(self, packets: Iterable[Any]) -> None:
-        """Frame several packets and queue them, all or none.
-
-        Raises:
-            ClientClosedError, ConnectionLost, LocalProtocolError, RuntimeError: As of `framed`; nothing was queued.
-        """
-        self.queue(self.framed_together(packets))
-
-    def framed_together(self, packets: Iterable[Any]) -> bytes:
-        """Return the bytes of several packets that are about to be sent; they count as sent.
-
-        Raises:
-            ClientClosedError, ConnectionLost, LocalProtocolError, RuntimeError: As of `framed`; then none counts.
-        """
-        pieces: list[bytes] = []
-        try:
-            pieces.extend(map(self.framed, packets))
-        except BaseException:
-            self.packets_sent -= len(pieces)  # other threads may have counted theirs meanwhile
-            raise
-        return b"".join(pieces)
-
-    def check_sending(self) -> None:
-        """Refuse to send on a connection that takes nothing any more.
-
-        Raises:
-            ClientClosedError, ConnectionLost, LocalProtocolError: As of `send_packet`.
-        """
-        if self.refuses:
-            raise ClientClosedError("the client is closed")
-        if self.state > State.DRAINING:
-            raise ConnectionLost("the connection is down") from self.taken_down_by()
-        if self.has_ended:
-            raise LocalProtocolError("this side has ended its stream: send_eof was called")
-
-    def taken_down_by(self) -> Exception | None:
-        """Return what has taken the connection down, for the cause of an error; None = nothing that is known."""
-        if self._broken_by is not None:
-            return self._broken_by
-        reason = self.close_reason
-        if self.peer_has_ended and (reason is None or type(reason) is EndOfStream):
-            return self.ended_by or EndOfStream("the peer ended its stream")  # it may be more than receivers were told
-        return reason
-
-    @property
-    def expects_more_output(self) -> bool:
-        """Whether what is sent may wait for more: from the second packet of a turn of the loop on.
-
-        A packet long after that one may wait for a turn as well. To know better would cost a call in each turn.
-        """
-        return self.in_burst
-
-    def end_stream(self) -> bool:
-        """Take note that this side sends nothing more; return whether that is news."""
-        is_news = not self.has_ended and self.state <= State.DRAINING and not self.refuses
-        self.has_ended = self.must_check = True
-        return is_news
-
     # --- time ----------------------------------------------------------------------------------------------------
 
     def handle_deadline(self, now: float) -> Sequence[_Event]:
@@ -521,15 +363,6 @@ class PacketConnection(QueuedOutput):
             events = self._end(TimeoutError(f"no packet came within {self.limits.idle_timeout} s"))
         self._check_writing(now)
         return events
-
-    def _linger(self, now: float) -> None:
-        """Begin to count the time in which the peer may read our last word, or end it."""
-        if self._lingers:
-            self._set_timer("linger")
-            self._move(Cause.LINGERED)
-        else:
-            self._lingers = True
-            self._set_timer("linger", now + self.limits.linger)
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -566,10 +399,6 @@ class PacketConnection(QueuedOutput):
             self._set_timer("linger")
             self._move(Cause.LINGERED)
 
-    def _move(self, cause: CauseName) -> None:
-        super()._move(cause)
-        self.must_check = True
-
     def turn_away(self, text: str, now: float) -> None:
         """Refuse a connection that has just been made. There is no way to tell the peer why."""
         self._end(ClientClosedError(text))
@@ -595,10 +424,6 @@ class PacketConnection(QueuedOutput):
         elif self._broken_by is None:
             self._broken_by = StreamReset("the connection was reset by the peer")  # all that it had said has come
 
-    def give_up_calls(self) -> Sequence[_Event]:
-        """There are no calls."""
-        return ()
-
     def receive_eof(self, now: float) -> Sequence[_Event]:
         """The peer will send nothing more; it can still be sent to."""
         if self.state >= State.FINISHED:
@@ -616,11 +441,6 @@ class PacketConnection(QueuedOutput):
         self._decoder.end()
         if self._decoder.discarded is not None:
             self._decode()
-
-    def answers_are_lost(self) -> None:
-        """Take note that the peer's EOF has ended our direction too, as over TLS: nothing more can be said."""
-        if self.state is State.DRAINING:
-            self._move(Cause.LAST_REPLY)
 
     def connection_lost(self, error: BaseException | None, undelivered: Sequence[_Event] = ()) -> Sequence[_Event]:
         """The transport is gone, by *error* or (None) in order. What has come before can still be taken."""
