@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 __all__ = [
     "BaseProtocol",
@@ -29,6 +29,7 @@ __all__ = [
     "SubprocessTransport",
     "Transport",
     "WriteTransport",
+    "fill_buffers",
     "is_buffered",
 ]
 
@@ -317,3 +318,24 @@ def is_buffered(protocol: Any) -> bool:
     if isinstance(protocol, BufferedProtocol):
         return True
     return hasattr(protocol, "get_buffer") and not callable(getattr(protocol, "data_received", None))
+
+
+def fill_buffers(protocol: Any, data: bytes, goes_on: Callable[[], bool]) -> memoryview:
+    """Deliver *data* in as many pieces as the protocol's buffers make of it, for as long as *goes_on* says so.
+
+    Returns what was not delivered.
+
+    Raises:
+        RuntimeError: The protocol gave an empty buffer.
+    """
+    rest = memoryview(data)
+    while rest and goes_on():
+        buffer = memoryview(protocol.get_buffer(len(rest))).cast("B")
+        size = min(len(buffer), len(rest))
+        if not size:
+            raise RuntimeError("get_buffer() returned an empty buffer")
+        buffer[:size] = rest[:size]
+        rest = rest[size:]
+        del buffer  # the protocol may resize it
+        protocol.buffer_updated(size)
+    return rest

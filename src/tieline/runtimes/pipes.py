@@ -13,8 +13,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import ConnectionLost
-from tieline.runtimes.buffers import fill_buffers
-from tieline.runtimes.contract import is_buffered
+from tieline.runtimes.contract import fill_buffers, is_buffered
 from tieline.runtimes.memory import READ_SIZE
 from tieline.runtimes.pipe_writing import PipeWriting
 

@@ -6,8 +6,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.runtimes.buffers import fill_buffers
-from tieline.runtimes.contract import Transport
+from tieline.runtimes.contract import Transport, fill_buffers
 from tieline.runtimes.water_marks import WaterMarks
 from tieline.testing.wires import CAPACITY, Pipe, Wire
 

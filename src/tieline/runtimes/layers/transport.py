@@ -10,8 +10,7 @@ from abc import abstractmethod
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
-from tieline.runtimes.buffers import fill_buffers
-from tieline.runtimes.contract import Transport, is_buffered
+from tieline.runtimes.contract import Transport, fill_buffers, is_buffered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
