@@ -4,13 +4,19 @@
 from __future__ import annotations
 
 import socket
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import ConnectionLost
+from tieline.runtimes.datagram_proxies import associate
 from tieline.wire.proxies.datagrams import unwrapped, wrapped
 from tieline.wire.proxies.hosts import as_ip, unmapped
 
-__all__ = ["Relayed"]
+if TYPE_CHECKING:
+    from tieline.endpoints.proxies import Route
+    from tieline.runtimes.connecting import Connector
+    from tieline.runtimes.datagram_sockets import Asked
+
+__all__ = ["Relayed", "relayed"]
 
 _AT_ONCE: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)
 
@@ -68,3 +74,15 @@ class Relayed:
             cause = exc
         text = "the SOCKS5 proxy has ended its connection, and with it the relaying of datagrams"
         raise ConnectionLost(text) from cause
+
+
+async def relayed(connector: Connector, asked: Asked, route: Route) -> tuple[socket.socket, Relayed]:
+    """Return a socket that is connected as *asked* by the proxy of *route*, and what is put around its datagrams.
+
+    Raises:
+        OSError, ValueError: As `associate`.
+    """
+    control, sock, _ = await associate(connector, asked, route)
+    control.setblocking(False)
+    target: Any = asked.remote
+    return sock, Relayed(target, control)

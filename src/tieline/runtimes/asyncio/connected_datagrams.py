@@ -92,12 +92,7 @@ async def connect_datagrams(asked: Asked, proxy: Route | None) -> ConnectedDatag
     if proxy is None:
         sock, peer = await datagram_sockets.opened(asked, resolve)
         return AsyncioConnectedDatagrams(sock, path=peer)
-    from tieline.runtimes.asyncio.dialling import CONNECTOR  # lazily: for those who use proxies alone
-    from tieline.runtimes.datagram_proxies import associate
-    from tieline.runtimes.relayed_datagrams import Relayed
+    from tieline.runtimes.asyncio.dialling import CONNECTOR
+    from tieline.runtimes.relayed_datagrams import relayed  # lazily: for those who use proxies alone
 
-    control, sock, _ = await associate(CONNECTOR, asked, proxy)
-    control.setblocking(False)
-    target: Any = asked.remote
-
-    return AsyncioConnectedDatagrams(sock, Relayed(target, control))
+    return AsyncioConnectedDatagrams(*await relayed(CONNECTOR, asked, proxy))

@@ -183,16 +183,12 @@ def connect_datagrams(
         sock, peer = at_once(datagram_sockets.opened(asked, resolve))
         return BlockingConnectedDatagrams(sock, path=peer, look_every=look_every)
     from tieline.runtimes.blocking.dialling import connector  # lazily: for those who use proxies alone
-    from tieline.runtimes.datagram_proxies import associate
-    from tieline.runtimes.relayed_datagrams import Relayed
+    from tieline.runtimes.relayed_datagrams import relayed
     from tieline.wire.addresses import Late
 
     deadline = inf if timeout is None else time.monotonic() + timeout
     try:
-        control, sock, _ = at_once(associate(connector(deadline), asked, proxy))
+        sock, way = at_once(relayed(connector(deadline), asked, proxy))
     except Late:
         raise TimeoutError(errno.ETIMEDOUT, f"{asked.title} through {proxy} within {timeout:g} s") from None
-    control.setblocking(False)
-    target: Any = asked.remote
-
-    return BlockingConnectedDatagrams(sock, Relayed(target, control), look_every=look_every)
+    return BlockingConnectedDatagrams(sock, way, look_every=look_every)

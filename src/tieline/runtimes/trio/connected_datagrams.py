@@ -97,12 +97,7 @@ async def connect_datagrams(asked: Asked, proxy: Route | None) -> ConnectedDatag
     if proxy is None:
         sock, peer = await datagram_sockets.opened(asked, resolve)
         return TrioConnectedDatagrams(sock, path=peer)
-    from tieline.runtimes.datagram_proxies import associate  # lazily: for those who use proxies alone
-    from tieline.runtimes.relayed_datagrams import Relayed
+    from tieline.runtimes.relayed_datagrams import relayed  # lazily: for those who use proxies alone
     from tieline.runtimes.trio.dialling import CONNECTOR
 
-    control, sock, _ = await associate(CONNECTOR, asked, proxy)
-    control.setblocking(False)
-    target: Any = asked.remote
-
-    return TrioConnectedDatagrams(sock, Relayed(target, control))
+    return TrioConnectedDatagrams(*await relayed(CONNECTOR, asked, proxy))
