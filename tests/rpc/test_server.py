@@ -109,6 +109,18 @@ async def test_a_server_may_listen_again_once_it_is_closed():
 
 
 @pytest.mark.row("S2")
+async def test_to_enter_a_server_that_listens_is_refused_and_it_goes_on():
+    async with serve(METHODS, TCP_URL) as server, connect(server.url) as client:
+        with pytest.raises(LocalProtocolError, match="listening already"):
+            async with server:
+                raise AssertionError
+        assert server.is_serving()
+        assert await client.call("add", 1, 2) == 3
+        async with connect(server.url) as another:
+            assert await another.call("add", 2, 3) == 5
+
+
+@pytest.mark.row("S2")
 async def test_the_factory_may_return_any_protocol():
     async with Server(Upper, "127.0.0.1", 0) as server, raw_client(server) as peer:
         peer.writer.write(b"hello")

@@ -77,8 +77,7 @@ class Serving(ABC):
             ClosedError: The server was closed meanwhile.
             LocalProtocolError: It is listening already; or there is no *nursery* on trio, or it is over.
         """
-        if self._listener is not None or self._starting is not None:
-            raise LocalProtocolError("the server is listening already")
+        self._check_silent()
         backend = current_backend()
         backend.check_nursery(nursery)
         self._check_can_open()
@@ -96,6 +95,10 @@ class Serving(ABC):
                 self._starting = None
         self._listener = self._last_listener = listener
         self._host = backend.host(nursery)
+
+    def _check_silent(self) -> None:
+        if self._listener is not None or self._starting is not None:
+            raise LocalProtocolError("the server is listening already")
 
     def is_serving(self) -> bool:
         """Return whether the server is listening."""
@@ -221,6 +224,7 @@ class Serving(ABC):
         await self._ending.run(deadline, listener)
 
     async def __aenter__(self) -> Self:
+        self._check_silent()  # what follows would shut down what listens
         scope = await current_backend().open_scope()
         if scope is None:
             await self.listen()
