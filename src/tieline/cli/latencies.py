@@ -54,10 +54,13 @@ class Latencies:
     def histogram(self, rows: int) -> Iterator[tuple[float, float, int]]:
         """Yield (from, to, how many) for *rows* ranges that grow by the same factor, from the shortest to the longest.
 
-        Those of the last hundredth of a percent share the last row, so that one outlier does not hide the others.
+        They are fewer where all are so close together that they would be narrower than what is known of each. Those of
+        the last hundredth of a percent share the last row, so that one outlier does not hide the others.
         """
         start, end = max(self.shortest, _LEAST), max(self.percentile(99.99), _LEAST)
-        width = max(log(end / start) / rows, _STEP)
+        whole = log(end / start)
+        rows = max(1, min(rows, floor(whole / _STEP)))
+        width = whole / rows
         edges = [start * exp(width * row) for row in range(1, rows)]
         counts = [0] * rows
         for bucket, count in self._buckets.items():
