@@ -119,13 +119,14 @@ def test_handlers_reach_their_session_and_the_server_all_of_them() -> None:
         assert session.peer_certificate() is None
         assert not session.is_closing()
         session.notify("told", "first")
-        return [session.call("name"), session.remote_address()]
+        return [session.call("name"), session.remote_address(), session.peer_name()]
 
     with serve(methods, URL) as server, connect(server.url, ours) as session:
-        name, address = session.call("about")
+        name, address, for_people = session.call("about")
         assert name == "me"
         sock = session.get_extra_info("socket")
         assert tuple(address) == sock.getsockname()
+        assert for_people == "{}:{}".format(*address)
         assert told == ["first"]
         (peer,) = server.sessions
         (same,) = server.sessions

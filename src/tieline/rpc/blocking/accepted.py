@@ -69,6 +69,11 @@ class Accepted:
         """Return the peer's socket address, for TCP (host, port, ...); None when the socket cannot tell."""
         return self._session.remote_address()
 
+    def peer_name(self) -> str:
+        """Return the peer's address for people."""
+        name: str = self._session.peer_name()
+        return name
+
     def peer_certificate(self) -> dict[str, Any] | None:
         """Return the certificate that the peer has shown; see `tieline.SessionBase.peer_certificate`."""
         certificate: dict[str, Any] | None = self._session.peer_certificate()
