@@ -7,10 +7,13 @@ socket itself, in that thread, at that very moment.
 
 from __future__ import annotations
 
+import _thread
+import dis
 import gc
 import itertools
 import linecache
 import os
+import signal
 import sys
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-__all__ = ["InItsRead", "Stop", "interrupted_at"]
+__all__ = ["InItsRead", "Stop", "interrupted_at", "interrupted_behind"]
 
 
 # How lines begin in which no signal is looked for.
@@ -58,6 +61,51 @@ def interrupted_at(work: Callable[[], object], place: int) -> bool:
         sys.settrace(None)
         gc.enable()
     return False
+
+
+# The instructions behind which CPython looks for signals: calls of what is written in C, the beginnings of functions in
+# Python, and where a loop goes back.
+LOOKING = ("CALL", "CALL_KW", "CALL_FUNCTION_EX", "JUMP_BACKWARD", "RESUME")
+LOOKING_CODES = {dis.opmap[name] for name in LOOKING if name in dis.opmap}
+
+
+def interrupted_behind(work: Callable[[], object], place: int) -> bool:
+    """As `interrupted_at`, but by a signal, which comes while the instruction of that number runs.
+
+    It counts those behind which signals are looked for. So it is at each place where a real one can come, and nowhere
+    else: nothing may be lost by it. What comes in a `__del__` CPython tells to `sys.unraisablehook` alone. To be called
+    in the main thread.
+    """
+    count = itertools.count()
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if event == "call":
+            if f"{os.sep}tieline{os.sep}" not in frame.f_code.co_filename:
+                return None
+            frame.f_trace = trace  # which 3.13 wants to be there before
+            frame.f_trace_opcodes = True
+        elif event == "opcode" and frame.f_code.co_code[frame.f_lasti] in LOOKING_CODES and next(count) == place:
+            sys.settrace(None)
+            for _ in map(_thread.interrupt_main, [signal.SIGINT]):  # a call would have it seen here
+                break
+        return trace
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise Stop
+
+    sys._getframe().f_trace_opcodes = True  # 3.12 traces none before this was asked for once
+    gc.disable()
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        sys.settrace(trace)
+        work()
+    except Stop:
+        pass
+    finally:
+        sys.settrace(None)
+        signal.signal(signal.SIGINT, before)
+        gc.enable()
+    return next(count) > place
 
 
 class InItsRead:

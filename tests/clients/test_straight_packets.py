@@ -7,6 +7,8 @@ nothing here is a matter of luck.
 
 from __future__ import annotations
 
+import gc
+import os
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +20,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from tests.clients.test_async_streams import LINES, reset, tcp_pair
-from tests.interrupting import InItsRead, Stop, interrupted_at
+from tests.clients.test_tails import KINDS
+from tests.interrupting import InItsRead, Stop, interrupted_at, interrupted_behind
 from tests.rpc.blocking.peers import until
-from tieline.clients import TCPNetworkClient
+from tieline.clients import TCPNetworkClient, UnixStreamClient, beside_streams
 from tieline.errors import (
     ClientClosedError,
     ConnectionLost,
@@ -30,9 +33,11 @@ from tieline.errors import (
     StreamReset,
 )
 from tieline.protocol import StreamProtocol
+from tieline.runtimes import ancillary_streams
 from tieline.runtimes.blocking.lone_packets import PacketHost
 from tieline.runtimes.blocking.transport import SocketTransport
 from tieline.serializers import StringLineSerializer
+from tieline.socket import SocketAncillary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -333,11 +338,12 @@ def test_who_looks_further_finds_what_was_laid_out_meanwhile(laid: Scene) -> Non
     """As one does who found nothing there, and comes to look with the lock when another one has read."""
     engine = laid.client._engine
     assert laid.host.receive_straight(engine, 0.0) == "2"
-    found = laid.client._receive(engine, engine.next_if_first, engine.machine.next_packet, 0.0)
-    assert found == "3"
+    assert laid.client._receive(engine, engine.put_next, 0.0) == ["3"]
     laid.comes(b"4\n5\n")
     assert laid.client.recv_packet() == "4"
-    assert laid.host.run(laid.client._receive_in_turn(engine, engine.machine.next_packet), 0.0) == "5"
+    hand: list[str] = []
+    laid.host.run(laid.client._receive_in_turn(engine, engine.put_next, hand), 0.0)
+    assert hand == ["5"]
 
 
 @pytest.mark.row("K15")
@@ -476,7 +482,7 @@ def interrupted(
 
 
 def test_a_receive_may_be_interrupted_at_every_line() -> None:
-    """Behind it comes that packet again, or the next if it was about to be returned; or the client is lost."""
+    """Behind it comes that packet again, or the next where none could come; or the client is lost."""
     was_interrupted, place, got = True, -1, [""]
     while was_interrupted:
         place += 1
@@ -555,6 +561,109 @@ def test_who_is_interrupted_does_not_stay_in_line() -> None:
             was_interrupted = interrupted_at(receive, place)
             assert not client._engine.receivers, place
     assert place > 20
+
+
+@pytest.fixture
+def plain_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have second sockets made by code of a test, which is not interrupted: a descriptor could be left behind."""
+
+    def second(transport: Any) -> socket.socket:
+        return socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+
+    monkeypatch.setattr(ancillary_streams, "second", second)
+    monkeypatch.setattr(beside_streams, "second", second)
+
+
+WAYS: dict[str, Callable[[Any], list[str]]] = {
+    "one": lambda client: [client.recv_packet()],
+    "timed": lambda client: [client.recv_packet(timeout=30)],
+    "all": lambda client: client.recv_packets(),
+    "beside": lambda client: [client.recv_packet(ancillary_data=SocketAncillary())],
+}
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # it was interrupted before that
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # or in a `__del__`
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # or between a socket and its name
+@pytest.mark.parametrize("came", [b"1\n", b"1\n2\n3\n"], ids=["alone", "together"])
+@pytest.mark.parametrize("is_first", [False, True], ids=["again", "first"])
+@pytest.mark.parametrize(
+    ("kind", "way"), [(kind, way) for kind in KINDS for way in WAYS if (kind, way) != ("tcp", "beside")]
+)
+@pytest.mark.usefixtures("plain_seconds")
+def test_no_signal_behind_an_instruction_loses_a_packet(kind: str, way: str, is_first: bool, came: bytes) -> None:
+    """Nor do two change places. When the connection is lost by it, what comes is what was next, up to somewhere."""
+    new_pair, new_client, _ = KINDS[kind]
+    sent = [*came.decode().split(), "end"]
+    receive = WAYS[way]
+    was_interrupted, place = True, -1
+    while was_interrupted:
+        place += 1
+        with new_pair() as (ours, theirs), new_client(ours, LINES) as client:
+            if not is_first:
+                theirs.sendall(b"0\n")
+                assert receive(client) == ["0"]
+            theirs.sendall(came)
+            had: list[str] = []
+
+            def work(client: Any = client, had: list[str] = had) -> None:
+                while len(had) < len(sent) - 1:
+                    had += receive(client)
+
+            was_interrupted = interrupted_behind(work, place)
+            if client._engine.is_over:
+                with suppress(ConnectionLost):
+                    while True:
+                        had += receive(client)
+                assert had == sent[: len(had)], place
+            else:
+                theirs.sendall(b"end\n")
+                while len(had) < len(sent):
+                    had += receive(client)
+                assert had == sent, place
+            assert not client._host.is_moving(), place
+    assert place > 3
+    gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # it was interrupted before that
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # or in a `__del__`
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # or between a socket and its name
+@pytest.mark.usefixtures("plain_seconds")
+def test_no_signal_leaves_a_receiver_or_a_sender_behind_that_is_gone() -> None:
+    """Of those who want what goes beside packets there may be one alone, and it holds the line of senders."""
+
+    def send(client: UnixStreamClient[str]) -> None:
+        client.send_packet("sent", ancillary_data=SocketAncillary())
+
+    for work in (WAYS["beside"], send):
+        was_interrupted, place = True, -1
+        while was_interrupted:
+            place += 1
+            with KINDS["unix"][0]() as (ours, theirs), UnixStreamClient(ours, LINES) as client:
+                theirs.sendall(b"1\n")
+                was_interrupted = interrupted_behind(partial(work, client), place)
+                with suppress(ConnectionLost, BrokenPipeError):
+                    theirs.sendall(b"2\n")
+                    assert client.recv_packet(timeout=30) in ("1", "2"), place
+                    client.send_packet("behind", timeout=30)
+        assert place > 20
+    gc.collect()
+
+
+def test_what_an_interrupted_thread_gives_back_is_for_the_next_in_line(scene: Scene) -> None:
+    host = scene.host
+    with beside(partial(scene.client.recv_packet, timeout=30)) as receiving:
+        until(lambda: bool(scene.client._engine.receivers) and host._waits_until > -inf)
+        host.give_back(["1"])
+        assert receiving.result(30) == "1"
+
+
+def test_what_an_interrupted_thread_gives_back_is_dropped_when_the_client_is_closed(scene: Scene) -> None:
+    scene.client.abort()
+    scene.host.give_back(["1"])
+    with pytest.raises(ClientClosedError):
+        scene.client.recv_packet()
 
 
 def test_a_send_may_be_interrupted_at_every_line() -> None:

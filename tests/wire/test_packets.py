@@ -1265,3 +1265,14 @@ def test_a_reset_behind_the_end_of_the_stream_is_told_to_senders_alone() -> None
     early = connection()
     early.peer_vanished()
     assert type(early.close_reason) is StreamReset
+
+
+@pytest.mark.row("K10")
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
+def test_when_what_moves_the_connection_was_interrupted_nothing_of_before_is_given_out(error: BaseException) -> None:
+    """One packet may have been in its hands: those behind it are not to be taken for the next."""
+    machine = connection()
+    machine.receive_data(b"one\ntwo\nthree", 0.0)
+    machine.connection_lost(error)
+    assert machine.next_packet() is NOTHING
+    assert isinstance(machine.end(), ConnectionLost)

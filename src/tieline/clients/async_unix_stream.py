@@ -121,18 +121,20 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
         if ancillary_data is not None:
             packet: ReceivedT_co = await self._receive_beside(ancillary_data, room, engine.take)
             return packet
-        beside.begin_plain()
+        who = object()
+        beside.begin_plain(who)
         try:
             return await super().recv_packet()
         finally:
-            beside.end_plain()
+            beside.end_plain(who)
 
     async def _receive_beside(
         self, container: SocketAncillary, room: int, take: Callable[[Callable[[], Any]], Any]
     ) -> Any:
         """Return the next packet, as *take* takes it, and put what came beside it into *container*."""
         engine, beside = await self._ready()
-        is_missing = beside.begin()
+        who = object()
+        is_missing = beside.begin(who)
         try:
             while is_missing and not beside.receive(container, room):
                 await self._wait(beside, writing=False)
@@ -141,23 +143,25 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
             await engine.wait_for_packet()
             return take(engine.machine.next_packet)
         finally:
-            beside.end()
+            beside.end(who)
 
     async def recv_packets(self) -> list[ReceivedT_co]:
         _, beside = await self._ready()
-        beside.begin_plain()
+        who = object()
+        beside.begin_plain(who)
         try:
             return await super().recv_packets()
         finally:
-            beside.end_plain()
+            beside.end_plain(who)
 
     async def _recv_within(self, seconds: float | None) -> ReceivedT_co:
         _, beside = await self._ready()
-        beside.begin_plain()
+        who = object()
+        beside.begin_plain(who)
         try:
             return await super()._recv_within(seconds)
         finally:
-            beside.end_plain()
+            beside.end_plain(who)
 
     async def _wait(self, beside: Beside, *, writing: bool) -> None:
         sock = beside.socket_to_wait_for()
@@ -193,7 +197,8 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
         engine, beside = await self._ready()
         if engine.has_senders:
             await engine.wait_for_room()
-        place = engine.hold_line()
+        place = engine.host.new_waiter()
+        engine.hold_line(place)
         try:
             while not send():
                 await self._wait(beside, writing=True)

@@ -34,13 +34,13 @@ class Beside:
         read_size: How many bytes one receive reads at most; None = 64 KiB.
     """
 
-    __slots__ = ("_engine", "_is_asked", "_plain", "_read_size", "_waiting", "is_broken", "is_wanted")
+    __slots__ = ("_asking", "_engine", "_plain", "_read_size", "_waiting", "is_broken", "is_wanted")
 
     def __init__(self, engine: PacketEngine, read_size: int | None = None) -> None:
         self._engine = engine
         self._read_size = read_size or READ_SIZE
-        self._plain = 0  # who receives without asking for what goes beside
-        self._is_asked = False
+        self._plain: set[object] = set()  # who receives without asking for what goes beside
+        self._asking: object = None  # who receives and asks
         self._waiting: list[socket.socket] = []
         self.is_wanted = False  # somebody has asked once
         self.is_broken = False  # the system has said so to us
@@ -52,45 +52,47 @@ class Beside:
 
     # --- plain receives ------------------------------------------------------------------------------------------
 
-    def begin_plain(self) -> None:
-        """Somebody receives, and does not want what goes beside.
+    def begin_plain(self, who: object) -> None:
+        """Somebody receives, and does not want what goes beside; *who* is a new object.
 
         Raises:
             BusyResourceError: Somebody else wants it, at this very time.
         """
-        if self._is_asked:
+        if self._asking is not None:
             raise busy()
-        self._plain += 1
+        self._plain.add(who)
         self._hold(False)
 
-    def end_plain(self) -> None:
-        """He has ended."""
-        self._plain -= 1
-        if self.is_wanted and not self._plain:
-            self._hold(True)
+    def end_plain(self, who: object) -> None:
+        """He has ended; fine twice, and where he has not begun."""
+        if who in self._plain:
+            self._plain.remove(who)
+            if self.is_wanted and not self._plain:
+                self._hold(True)
 
     # --- receives with what goes beside --------------------------------------------------------------------------
 
-    def begin(self) -> bool:
+    def begin(self, who: object) -> bool:
         """Somebody receives, and wants what goes beside; return whether there is anything to be received for him.
 
-        Where not, there is a packet already, or the stream has ended.
+        *who* is a new object. Where there is not, there is a packet already, or the stream has ended.
 
         Raises:
             BusyResourceError: Somebody else receives.
         """
-        if self._is_asked or self._plain:
+        if self._asking is not None or self._plain:
             raise busy()
-        self._is_asked = self.is_wanted = True
+        self._asking, self.is_wanted = who, True
         machine = self._engine.machine
         if machine.is_ready or machine.end() is not None:
             return False
         self._hold(True)
         return True
 
-    def end(self) -> None:
-        """He has ended."""
-        self._is_asked = False
+    def end(self, who: object) -> None:
+        """He has ended; fine twice, and where he has not begun."""
+        if self._asking is who:
+            self._asking = None
 
     def receive(self, container: SocketAncillary, room: int) -> bool:
         """Receive once, and return whether anything has come; what is beside it goes into *container*.

@@ -175,13 +175,24 @@ class PacketEngine:
             return machine.received.pop(0)
         return self.take(machine.next_packet)
 
-    def next_if_first(self) -> Any:
-        """As `next_packet`; `NOTHING` also when others stand in line."""
-        return NOTHING if self.receivers else self.next_packet()
+    def put_next(self, hand: list[Any]) -> None:
+        """Put into *hand* what `next_packet` returns, unless there is none yet."""
+        packet = self.next_packet()
+        if packet is not NOTHING:
+            hand.append(packet)
 
-    def all_if_first(self) -> Any:
-        """Return all packets that are decoded; `NOTHING` when there are none yet, or when others stand in line."""
-        return NOTHING if self.receivers else self.take(self.machine.next_packets)
+    def put_all(self, hand: list[Any]) -> None:
+        """Put all packets that are decoded into *hand*. Otherwise as `put_next`."""
+        packets = self.take(self.machine.next_packets)
+        if packets is not NOTHING:
+            hand += packets
+
+    def last_taken(self) -> None:
+        """Go on behind the last packet that was decoded, which was taken past this engine."""
+        machine = self.machine
+        machine.decode()
+        if machine.must_settle:
+            self._settle()
 
     def wait_for_packet(self, seconds: float | None = None, *, is_first: bool = False) -> Coroutine[Any, Any, None]:
         """Wait until a packet is there, or the stream has come to its end, behind those who wait already.
@@ -267,18 +278,17 @@ class PacketEngine:
         """Whether somebody waits to send."""
         return bool(self.senders)
 
-    def hold_line(self) -> Waiter:
-        """Have all senders stand behind the caller, whose turn it is, until `release_line` of what this returns."""
-        place = self.host.new_waiter()
+    def hold_line(self, place: Waiter) -> None:
+        """Have all senders stand behind the caller, whose turn it is, until `release_line` of this new waiter."""
         place.set_result(None)  # nobody need wake it
         self._line_of_senders().insert(0, place)
-        return place
 
     def release_line(self, place: Waiter) -> None:
-        """The next one's turn."""
-        self.senders.remove(place)
-        if self._may_send():
-            wake_first(self.senders)
+        """The next one's turn; fine twice, and where it was not held."""
+        if place in self.senders:
+            self.senders.remove(place)
+            if self._may_send():
+                wake_first(self.senders)
 
     def write(self, framed: bytes) -> None:
         """Write a packet, for which there is room: now, or with what follows in this turn."""

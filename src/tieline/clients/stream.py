@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import errno
-from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -240,38 +239,40 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         engine = self._engine
         packet = self._host.receive_straight(engine, end)
         if packet is NOTHING:
-            packet = self._receive(engine, engine.next_if_first, engine.machine.next_packet, end)
+            packet = self._receive(engine, engine.put_next, end)[0]
         return packet
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
         """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
         engine = self._engine
-        packets: list[ReceivedT_co]
-        packets = self._receive(engine, engine.all_if_first, engine.machine.next_packets, until(timeout))
-        return packets
+        return self._receive(engine, engine.put_all, until(timeout))
 
-    def _receive(self, engine: PacketEngine, take_first: Callable[[], Any], take: Callable[[], Any], end: float) -> Any:
-        """Receive by the way that is open to all: *take_first* where nobody stands in line, or else *take* in turn.
+    def _receive(self, engine: PacketEngine, put: Callable[[list[Any]], None], end: float) -> list[Any]:
+        """Receive by the way that is open to all, and return what *put* has put into a list.
 
         When the time is over, what has arrived in the system by then is read first.
         """
         host = self._host
-        look = partial(host.with_all, take_first)
-        found = host.read_for(partial(host.do, look), look, end)
-        if found is not NOTHING:
-            return found
+        hand: list[Any] = []  # from here on what was taken is not lost with an interrupt
         late = 0
-        while True:
-            try:
-                return host.run(self._receive_in_turn(engine, take), end)
-            except TimeoutError as exc:
-                late += 1
-                if late == MOST_LATE or not engine.has_unread():
-                    raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
+        try:
+            host.read_for(engine, put, hand, end)
+            while not hand:
+                try:
+                    host.run(self._receive_in_turn(engine, put, hand), end)
+                except TimeoutError as exc:
+                    late += 1
+                    if late == MOST_LATE or not engine.has_unread():
+                        raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
+            return hand
+        except BaseException:
+            if hand:
+                host.give_back(hand)
+            raise
 
-    async def _receive_in_turn(self, engine: PacketEngine, take: Callable[[], Any]) -> Any:
+    async def _receive_in_turn(self, engine: PacketEngine, put: Callable[[list[Any]], None], hand: list[Any]) -> None:
         await self._host.with_all(engine.wait_for_packet)
-        return engine.take(take)
+        put(hand)
 
     # --- the end -------------------------------------------------------------------------------------------------
 

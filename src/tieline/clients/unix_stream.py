@@ -125,34 +125,51 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         room = room_for(ancillary_data, ancillary_bufsize)
         if ancillary_data is None:
             self._open()
-            do, plain = self._host.do, self._beside
-            do(plain.begin_plain)
+            who, hand = object(), []  # from here on what was taken is not lost with an interrupt
             try:
-                return super().recv_packet(timeout=timeout)
-            finally:
-                do(plain.end_plain)
+                self._host.do(self._beside.begin_plain, who)
+                hand = [super().recv_packet(timeout=timeout)]
+                self._host.do(self._beside.end_plain, who)
+                return hand[0]
+            except BaseException:
+                self._leave_plainly(who, hand)
+                raise
         end = until(timeout)
         self._open()
         host, beside = self._host, self._beside
-        is_missing = host.do(host.with_all, beside.begin)
+        who, hand = object(), []
         try:
+            is_missing = host.do(host.with_all, beside.begin, who)
             while is_missing and not host.do(beside.receive, ancillary_data, room):
                 self._wait(writing=False, end=end)
-            packet: ReceivedT_co = host.run(self._engine.receive(self._engine.machine.next_packet, None), end)
-            return packet
-        except TimeoutError as exc:
-            raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
-        finally:
-            host.do(beside.end)
+            host.run(self._receive_in_turn(self._engine, self._engine.put_next, hand), end)
+            host.do(beside.end, who)
+            return hand[0]
+        except BaseException as exc:
+            if hand:
+                host.give_back(hand)
+            host.do(beside.end, who)
+            if isinstance(exc, TimeoutError):
+                raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
+            raise
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
         self._open()
-        do, plain = self._host.do, self._beside
-        do(plain.begin_plain)
+        who, hand = object(), []
         try:
-            return super().recv_packets(timeout=timeout)
-        finally:
-            do(plain.end_plain)
+            self._host.do(self._beside.begin_plain, who)
+            hand = super().recv_packets(timeout=timeout)
+            self._host.do(self._beside.end_plain, who)
+            return hand
+        except BaseException:
+            self._leave_plainly(who, hand)
+            raise
+
+    def _leave_plainly(self, who: object, hand: list[ReceivedT_co]) -> None:
+        """Receive no more, with nothing; what is in *hand*, behind an interrupt, is the next again."""
+        if hand:
+            self._host.give_back(hand)
+        self._host.do(self._beside.end_plain, who)
 
     def _wait(self, *, writing: bool, end: float) -> None:
         """Wait for the socket; for whoever moves the transport, as long as something is unsent there."""
@@ -199,14 +216,17 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         try:
             if engine.has_senders:
                 host.run(engine.wait_for_room(), end)
-            place = host.do(engine.hold_line)
+            place = host.new_waiter()
             try:
+                host.do(engine.hold_line, place)
                 while not is_sent:
                     is_sent = host.do(self._beside.send, framed, ancillary_data)
                     if not is_sent:
                         self._wait(writing=True, end=end)
-            finally:
                 host.do(engine.release_line, place)
+            except BaseException:  # an interrupt may have come before that
+                host.do(engine.release_line, place)
+                raise
             self._wait_until_sent_by(end)
         except TimeoutError as exc:
             text = "the packet has not left in time; it goes out before all later ones" if is_sent else _NOT_SENT

@@ -136,8 +136,9 @@ class ServedUnixStreamClient(
         self, take: Callable[[Callable[[], Any]], Any], what: Callable[[], Any], seconds: float | None
     ) -> Any:
         _, beside = await self._ready()
-        beside.begin_plain()
+        who = object()
+        beside.begin_plain(who)
         try:
             return await super().receive_within(take, what, seconds)
         finally:
-            beside.end_plain()
+            beside.end_plain(who)

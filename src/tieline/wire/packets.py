@@ -133,7 +133,7 @@ class PacketConnection(PacketSending):
         self._untaken += len(data)
         before = self.packets_received + self.faults
         self._decoder.feed(data)
-        self._decode()
+        self.decode()
         return self._received(self.packets_received + self.faults > before, now)
 
     def _receive_smoothly(self, data: bytes, now: float) -> Sequence[_Event]:
@@ -191,8 +191,11 @@ class PacketConnection(PacketSending):
         self.bytes_received += len(data)
         self._receive_smoothly(data, 0.0)  # the time matters only where the peer has connected to us
 
-    def _decode(self) -> None:
-        """Decode packets up to the first fault, `MAX_AHEAD` of them at most; none behind a fault that is not taken."""
+    def decode(self) -> None:
+        """Decode packets up to the first fault, `MAX_AHEAD` of them at most; none behind a fault that is not taken.
+
+        For whoever has taken all of `received` by itself. Look at `must_settle` behind it.
+        """
         decoder, received = self._decoder, self.received
         room = 0 if received and received[-1].__class__ is Fault else MAX_AHEAD - len(received)
         packets, fault = decoder.take(room) if decoder.is_ready and room > 0 else ([], None)
@@ -279,7 +282,7 @@ class PacketConnection(PacketSending):
             return NOTHING
         packet = received.pop(0)
         if not received and (self._decoder.is_ready or self._untaken > MIN_UNTAKEN):
-            self._decode()
+            self.decode()
         if packet.__class__ is Fault:
             packet = self._told(packet.error)
             try:
@@ -300,7 +303,7 @@ class PacketConnection(PacketSending):
         behind = [received.pop()] if received and received[-1].__class__ is Fault else []  # there is one at most
         self.received = behind
         if not behind:
-            self._decode()
+            self.decode()
         return received
 
     def _told(self, fault: Exception) -> Exception:
@@ -440,10 +443,16 @@ class PacketConnection(PacketSending):
         self.peer_has_ended = True
         self._decoder.end()
         if self._decoder.discarded is not None:
-            self._decode()
+            self.decode()
 
     def connection_lost(self, error: BaseException | None, undelivered: Sequence[_Event] = ()) -> Sequence[_Event]:
-        """The transport is gone, by *error* or (None) in order. What has come before can still be taken."""
+        """The transport is gone, by *error* or (None) in order. What has come before can still be taken.
+
+        Unless *error* is no `Exception`: what moved the connection was interrupted then, perhaps with a packet in its
+        hands, and what has come behind that one must not be taken for the next.
+        """
+        if error is not None and not isinstance(error, Exception):
+            self._drop_received()
         self.timers = NEVER
         self._stalled = None
         if error is not None and self.close_reason is None and not (self.peer_has_ended or self.refuses):

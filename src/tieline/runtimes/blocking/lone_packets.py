@@ -56,7 +56,9 @@ class Lined(Protocol):
     @property
     def receivers(self) -> Sequence[Waiter]: ...
 
-    def next_packet(self) -> Any: ...
+    def last_taken(self) -> None: ...
+
+    def call_next_receiver(self) -> None: ...
 
     def receive_ahead(self, data: bytes, /) -> None: ...
 
@@ -184,7 +186,8 @@ class PacketHost(BlockingHost):
                 # What is none is told by the other way: what is raised here passes on what this thread holds in a
                 # function, and an interrupt that comes as that begins would leave it held for ever.
                 elif not line and received[0].__class__ is not Fault:
-                    packet = self._move(engine.next_packet, ())
+                    packet, machine.received = received[0], []
+                    self._move(engine.last_taken, ())
             if leads:
                 self._is_led = leads = False  # not before: what was read would be lost with an interrupt
                 if self._followers:
@@ -194,9 +197,7 @@ class PacketHost(BlockingHost):
         except BaseException:
             try:
                 if packet is not NOTHING and (not leads or self._read is None):  # it was on its way out
-                    with lock:
-                        self._take_back()
-                        machine.received.insert(0, packet)
+                    self.give_back([packet])
             finally:
                 self._give_way(leads)
             raise
@@ -207,12 +208,98 @@ class PacketHost(BlockingHost):
         assert read is not None
         engine.receive_ahead(read)
 
+    def read_for(self, engine: Lined, put: Callable[[list[Any]], None], hand: list[Any], until: float) -> None:
+        """Have *put* put into *hand* what there is, or what there is behind a read, as long as that is nothing.
+
+        As `wait`, but by plain reads alone, which cost the least; nothing is put there when that is not the way to wait
+        now, or when others stand in line. *put* is called as a part of a move.
+        """
+        leads = is_left = False
+        try:
+            while True:
+                with self.lock:
+                    if leads:
+                        self._is_led = leads = False
+                        self._take_for(engine, put, hand)
+                    elif not engine.receivers:
+                        self._move(self.with_all, (put, hand))
+                    transport = self.transport
+                    if (
+                        hand
+                        or self._is_shared
+                        or self._is_led
+                        or self.jobs
+                        or transport is None
+                        or transport.unsent
+                        or not transport.wants_data
+                        or transport.reads is None
+                        or ((self._timers or until != inf) and self._is_short(until))
+                    ):
+                        if self._followers or self.jobs:
+                            self._hand_over()
+                        is_left = True
+                        return
+                    leads = self._is_led = True
+                try:
+                    for self._read in transport.reads:  # a loop, as in `_wait_alone`
+                        break
+                except (BlockingIOError, InterruptedError):
+                    return
+                except OSError as exc:
+                    self.do(self.give_up, exc)
+        finally:
+            if not is_left:
+                with self.lock:
+                    if leads:
+                        self._is_led = False
+                    if not self._is_led and self.transport is not None:
+                        self._take()  # what was read is not lost with an interrupt
+                    self._hand_over()
+
+    def _take_for(self, engine: Lined, put: Callable[[list[Any]], None], hand: list[Any]) -> None:
+        """Hand on what this thread has read, if anything, and *put* what there is then; see `_take`."""
+        transport = self.transport
+        assert transport is not None
+        self.is_inside = True
+        try:
+            if self._read is not None:
+                read, self._read = self._read, None
+                transport.deliver(read)
+                if self.activity:
+                    self._tell(self.activity)
+            if not engine.receivers:
+                self.with_all(put, hand)
+        except Exception:
+            raise
+        except BaseException as exc:
+            self.give_up(exc)
+            raise
+        finally:
+            try:
+                if self.soon:
+                    self.drain()
+            finally:
+                self.is_inside = False
+                if transport.is_deaf:
+                    self._let_go(transport)
+
+    def give_back(self, packets: list[Any]) -> None:
+        """Have *packets* be the next again: whoever took them was interrupted on the way out."""
+        with self.lock:
+            engine = None if self._engine is None else self._engine()
+            if engine is None or self._machine.takes_no_more:
+                return
+            self._take_back()
+            self._machine.received[:0] = packets
+            self.do(engine.call_next_receiver)
+            self._hand_over()
+
     def _take_back(self) -> None:
         """Have the machine hold again what is laid out: nothing comes between the two."""
         machine = self._machine
         self.laid_out, machine.received = NOTHING_LAID_OUT, [*self.laid_out, *machine.received]
 
-    def with_all(self, look: Callable[[], Any]) -> Any:
+    def with_all(self, look: Callable[..., Any], *args: Any) -> Any:
         """Return what *look* finds in the machine, which holds all that is decoded. To be called with the lock held."""
         self._take_back()
-        return look()
+        return look(*args)

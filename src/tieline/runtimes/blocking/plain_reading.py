@@ -6,12 +6,10 @@ It is one system call, where a wait in which other threads can call takes two an
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.runtimes.blocking.crew import Crew
 from tieline.runtimes.blocking.transport import LONGEST_READ, READS_PLAINLY
-from tieline.wire.default import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,81 +85,6 @@ class PlainReading(Crew):
                 with self.lock:
                     self._is_led = False
                     self._take()
-
-    def read_for(self, look: Callable[[], Any], take: Callable[[], Any], until: float) -> Any:
-        """Return what *look* finds, or *take* behind a read; while that is `NOTHING`, read by plain reads.
-
-        As `wait`, but by that way alone, which costs the least. Return `NOTHING` when it is not the way to wait now.
-        *look* is called with the lock held, *take* as a part of a move.
-        """
-        leads = is_left = False
-        found: Any = NOTHING
-        try:
-            while True:
-                with self.lock:
-                    if leads:
-                        self._is_led = leads = False
-                        found = self._take_for(take)
-                    else:
-                        found = look()
-                    transport = self.transport
-                    if (
-                        found is not NOTHING
-                        or self._is_shared
-                        or self._is_led
-                        or self.jobs
-                        or transport is None
-                        or transport.unsent
-                        or not transport.wants_data
-                        or transport.reads is None
-                        or ((self._timers or until != inf) and self._is_short(until))
-                    ):
-                        if self._followers or self.jobs:
-                            self._hand_over()
-                        is_left = True
-                        return found
-                    leads = self._is_led = True
-                try:
-                    for self._read in transport.reads:  # a loop, as in `_wait_alone`
-                        break
-                except (BlockingIOError, InterruptedError):
-                    return NOTHING
-                except OSError as exc:
-                    self.do(self.give_up, exc)
-        finally:
-            if not is_left:
-                with self.lock:
-                    if leads:
-                        self._is_led = False
-                    if not self._is_led and self.transport is not None:
-                        self._take()  # what was read is not lost with an interrupt
-                    self._hand_over()
-
-    def _take_for(self, take: Callable[[], Any]) -> Any:
-        """Hand on what this thread has read, if anything, and return what *take* finds then; see `_take`."""
-        transport = self.transport
-        assert transport is not None
-        self.is_inside = True
-        try:
-            if self._read is not None:
-                read, self._read = self._read, None
-                transport.deliver(read)
-                if self.activity:
-                    self._tell(self.activity)
-            return take()
-        except Exception:
-            raise
-        except BaseException as exc:
-            self.give_up(exc)
-            raise
-        finally:
-            try:
-                if self.soon:
-                    self.drain()
-            finally:
-                self.is_inside = False
-                if transport.is_deaf:
-                    self._let_go(transport)
 
     def _is_short(self, until: float) -> bool:
         """Return whether a plain read may take too long for somebody's time."""
