@@ -59,7 +59,8 @@ class BatchMember(
     method: Any
     args: Any
     number: int
-    seal: list[Outcomes] = msgspec.field(default_factory=list)
+    # Only of `list` itself does msgspec know that it is empty, and that has no type argument.
+    seal: list[Outcomes] = msgspec.field(default_factory=list)  # pyright: ignore[reportUnknownVariableType]  # see above
 
     @property
     def outcomes(self) -> Outcomes:

@@ -70,8 +70,7 @@ class CallTable:
         self._explicit: dict[int, float] | None = None  # id -> when it times out; inf = never
         self._batches: list[range] | None = None  # what went out together
         self._given_up: set[int] | None = None  # what of that, or of what went before, was given up
-        # A batch that is all that is open and not in `open` yet: most are answered before anybody looks.
-        self._whole: list[Any] | None = None
+        self._whole: list[Any] = []  # of `_OneBatch`
         self._whole_ids: list[int] = []
 
     def add(self, token: object, now: float) -> int:
@@ -110,15 +109,8 @@ class CallTable:
         self._whole, self._whole_ids = tokens, ids
         self._batches = [range(ids[0], self.next_id)]
         self._given_up = None
+        self.__class__ = _OneBatch  # pyright: ignore[reportAttributeAccessIssue]  # as it may: it has no slots of its own
         del self.open
-
-    def __getattr__(self, name: str) -> dict[int, object]:
-        """Make `open`; called when it is not there."""
-        if name != "open" or self._whole is None:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        self.open = dict(zip(self._whole_ids, self._whole, strict=True))
-        self._whole = None
-        return self.open
 
     def add_with_timeout(self, token: object, now: float, timeout: float | None) -> int:
         """Enter a call with a timeout of its own in seconds (None = it waits for ever) and return its id."""
@@ -156,11 +148,6 @@ class CallTable:
 
     def pop_all(self, call_ids: list[int]) -> list[object] | None:
         """Take all these calls out and return their tokens, as `pop` does; None when one of them is not open."""
-        whole = self._whole
-        if whole is not None and call_ids == self._whole_ids:
-            self.open = {}
-            self._whole = self._batches = None
-            return whole
         calls = self.open
         if len(call_ids) == len(calls) and call_ids == [*calls]:  # all that are open, in order
             tokens = [*calls.values()]
@@ -260,6 +247,33 @@ class CallTable:
         self._sweep_at = self.deadline = inf
         self.is_idle = self._default is not None
         return tokens
+
+
+class _OneBatch(CallTable):
+    """What a table is while a batch is all that is open, and nobody has looked: most are answered before."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> dict[int, object]:
+        """Make `open`, which alone is not there."""
+        if name != "open":
+            raise AttributeError(f"a table of calls has no {name!r}")
+        calls = dict(zip(self._whole_ids, self._whole, strict=True))
+        self._end(calls)
+        return calls
+
+    def pop_all(self, call_ids: list[int]) -> list[object] | None:
+        whole = self._whole
+        if call_ids != self._whole_ids:
+            return super().pop_all(call_ids)
+        self._end({})
+        self._batches = None
+        return whole
+
+    def _end(self, calls: dict[int, object]) -> None:
+        self.open = calls
+        self._whole = self._whole_ids = []
+        self.__class__ = CallTable  # type: ignore[assignment]  # to mypy an object may become one of a derived class only
 
 
 # The table of all connections that have made no call yet: nothing is entered in it.
