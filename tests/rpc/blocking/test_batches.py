@@ -35,6 +35,19 @@ def test_a_batch_is_sent_at_the_end_of_its_with_and_its_results_are_there() -> N
         assert no_entries(session), entries(session)
 
 
+@pytest.mark.row("S3")
+def test_a_block_is_entered_once() -> None:
+    with pair() as session:
+        block = session.batch()
+        with block as batch:
+            member = batch.add_request("add", [1, 2])
+            with pytest.raises(LocalProtocolError, match="has been entered before"), block:
+                pass
+        assert member.result() == 3
+        with pytest.raises(LocalProtocolError, match="has been entered before"), block:
+            pass
+
+
 def test_the_first_error_may_be_raised_and_a_body_that_fails_sends_nothing() -> None:
     with pair() as session:
         with pytest.raises(RPCError), session.batch(raise_errors=True) as batch:

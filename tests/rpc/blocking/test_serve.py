@@ -430,7 +430,10 @@ def test_a_handler_sends_batches_and_notifications_from_the_pool() -> None:
 
     @methods.method
     def send_nothing(session: ServerSession) -> None:
-        with pytest.raises(LocalProtocolError), session.batch():
+        block = session.batch()
+        with pytest.raises(LocalProtocolError, match="empty"), block:
+            pass
+        with pytest.raises(LocalProtocolError, match="has been entered before"), block:
             pass
         with pytest.raises(TypeError):
             session.send_notification("news", 5)

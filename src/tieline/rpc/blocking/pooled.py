@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +10,14 @@ import msgspec
 
 from tieline.finite import finite_number
 from tieline.rpc.blocking.accepted import Accepted
+from tieline.rpc.blocking.batching import Batching
 from tieline.rpc.methods import Method, Methods
 from tieline.rpc.session_classes import Caller
-from tieline.wire.anew import told_anew
 from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from tieline.rpc.server import ServerSession as AsyncServerSession
     from tieline.runtimes.asyncio.threads import LoopThread
@@ -80,24 +80,22 @@ class ServerSession(Accepted, Caller):
     async def _send_notification(self, method: str, args: object) -> None:
         self._session.send_notification(method, args)
 
-    @contextmanager
-    def batch(self, raise_errors: bool = False, timeout: float | Default | None = DEFAULT) -> Generator[RPCBatchOut]:
+    def batch(
+        self, raise_errors: bool = False, timeout: float | Default | None = DEFAULT
+    ) -> AbstractContextManager[RPCBatchOut, None]:
         """Collect a batch in the body of a ``with``; send it and wait for its answers at the end.
 
         See `tieline.blocking.SessionBase.batch`. What its requests are given as *on_done* is called in the server's own
         thread.
         """
-        batch = self._session.new_batch()
-        try:
-            yield batch
+
+        def exchange(batch: RPCBatchOut) -> None:
             self._thread.call(self._exchange, batch, timeout)
-        except BaseException as exc:
-            self._thread.call_soon(partial(batch.never_send, exc))
-            raise
-        if raise_errors:
-            for result in batch.results:
-                if isinstance(result, BaseException):
-                    raise told_anew(result)
+
+        def fail(batch: RPCBatchOut, error: BaseException) -> None:
+            self._thread.call_soon(partial(batch.never_send, error))
+
+        return Batching(self._session.new_batch, exchange, fail, raise_errors)
 
     async def _exchange(self, batch: RPCBatchOut, timeout: float | Default | None) -> None:
         self._session.send_batch(batch, timeout=timeout)

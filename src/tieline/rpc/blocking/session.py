@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieline.finite import check_timeout
+from tieline.rpc.blocking.batching import Batching
 from tieline.rpc.blocking.engine import BlockingEngine
 from tieline.rpc.blocking.life import BlockingLife, check_plain
 from tieline.rpc.calls import CallCore, check_frames_bytes, new_connection
@@ -17,12 +17,12 @@ from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.lone_calls import UNANSWERED, UNSENT
 from tieline.runtimes.blocking.transport import LONGEST_READ
 from tieline.runtimes.blocking.waiters import BlockingBatch, Waiter
-from tieline.wire.anew import told_anew
 from tieline.wire.jsonrpc.outgoing_batches import RPCBatchOut
 from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from tieline.endpoints.secured import TLSChoice
     from tieline.rpc.roles import CallOwner
@@ -218,8 +218,9 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
                 batch.broken_off(exc)
             raise
 
-    @contextmanager
-    def batch(self, raise_errors: bool = False, timeout: float | Default | None = DEFAULT) -> Generator[BlockingBatch]:
+    def batch(
+        self, raise_errors: bool = False, timeout: float | Default | None = DEFAULT
+    ) -> AbstractContextManager[BlockingBatch, None]:
         """Collect a batch in the body of a ``with``; send it and wait for its answers at the end.
 
         Afterwards ``batch.results`` has a value or an exception for each request, in order. When the body raises,
@@ -227,20 +228,12 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
         first error among the results is raised, as a copy of it. When it is interrupted (Ctrl-C) while it waits, its
         calls are forgotten.
         """
-        batch = self.new_batch()
-        try:
-            yield batch
+
+        def exchange(batch: BlockingBatch) -> None:
             self.send_batch(batch, timeout=timeout)
             batch.result()
-        except BaseException as exc:
-            batch.never_send(exc)
-            if batch.is_sent and not isinstance(exc, Exception):  # Ctrl-C
-                batch.cancel()
-            raise
-        if raise_errors:
-            for result in batch.results:
-                if isinstance(result, BaseException):
-                    raise told_anew(result)
+
+        return Batching(self.new_batch, exchange, _give_up_batch, raise_errors)
 
     # --- start TLS -----------------------------------------------------------------------------------------------
 
@@ -267,6 +260,12 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
         # It takes cached properties for what they are, not for what they give.
         owner = cast("CallOwner", self)
         return BlockingEngine(owner, BlockingBackend(host), machine, overrides(type(self), SessionBase), None)
+
+
+def _give_up_batch(batch: BlockingBatch, error: BaseException) -> None:
+    batch.never_send(error)
+    if batch.is_sent and not isinstance(error, Exception):  # Ctrl-C
+        batch.cancel()
 
 
 async def _call_with_room(
