@@ -24,57 +24,57 @@ export npm_config_update_notifier := false
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
-	@echo "  PYTHON=python3.12 chooses the interpreter, VENV=.venv-3.12 the environment, ARGS= goes to pytest or the benchmarks."
-	@echo "  JOBS=4 runs the tests in so many processes side by side, JOBS=0 one after the other in one (for --pdb, and for strict times)."
+	@echo "  PYTHON=python3.12 chooses the interpreter, VENV=.venv-3.12 the environment; ARGS= is passed to pytest or the benchmarks."
+	@echo "  JOBS=4 runs the tests in 4 processes, JOBS=0 in a single one (for --pdb, and for strict timing)."
 
-demo:  ## Show the main job on real input
+demo:  ## Run a tour of the library: processes that call each other over TCP and Unix sockets
 	@$(SETUP) demo
 	$(PY) examples/demo.py
 
-bench:  ## Measure tieline and its peers (ARGS=--help tells more; ARGS=--write keeps the results)
+bench:  ## Measure tieline and other libraries (ARGS=--help: options; ARGS=--write: store the results)
 	@$(SETUP) bench
 	$(PY) -m benchmarks $(ARGS)
 
-guard:  ## Hold the I/O-free path to the stored times of such a machine (ARGS=--store instead keeps new ones)
+guard:  ## Compare the I/O-free path with the stored times of this kind of machine (ARGS=--store: store new ones)
 	@$(SETUP) test
 	$(PY) -m benchmarks.iofree $(or $(ARGS),--guard)
 
-test:  ## Run all tests that need no foreign programs, of products a part (tests/width.py says which)
+test:  ## Run the tests; of large test matrices a part (tests/width.py says which)
 	@$(SETUP) test
 	$(PYTEST) -m "not peers and not wide" -n $(JOBS) --dist worksteal $(ARGS)
 
-test-oldest:  ## Run the tests with the oldest versions of all libraries that users may have (VENV=.venv-oldest)
+test-oldest:  ## Run the tests with the oldest supported versions of all libraries (VENV=.venv-oldest)
 	@$(SETUP) oldest
 	$(PYTEST) -m "not peers and not wide" -n $(JOBS) --dist worksteal $(ARGS)
 
-test-wide:  ## Run the rest of the products: with `make test`, all there is without foreign programs
+test-wide:  ## Run the rest of the test matrices, which `make test` leaves out
 	@$(SETUP) test
 	$(PYTEST) -m "wide and not peers" -n $(JOBS) --dist worksteal $(ARGS)
 
 # What pylsp reads Python with keeps a cache.
 test-peers: export XDG_CACHE_HOME := $(CURDIR)/.peers/cache
-test-peers:  ## Install foreign programs (may need root) and run the tests against them
+test-peers:  ## Install other programs (may need root), and run the tests against them
 	@$(SETUP) test peers
 	bash tools/peers.sh
 	$(PYTEST) -m peers $(ARGS)
 
-attack:  ## Play the hostile cases of TCP, TLS, Unix sockets and WebSockets against a server process (ARGS=--short: a part; ARGS=--help)
+attack:  ## Attack a server process over TCP, TLS, Unix sockets and WebSocket (ARGS=--short: a part; ARGS=--help)
 	@$(SETUP) test
 	$(PY) -m tests.attacks $(ARGS)
 
-soak:  ## Use a server for an hour on asyncio and on trio, a tenth of 500 clients hostile (ARGS=--short: a minute; ARGS=--help)
+soak:  ## Run a server for an hour on asyncio and on trio, with 500 clients, 50 of them hostile (ARGS=--short: a minute; ARGS=--help)
 	@$(SETUP) test
 	$(PY) -m tests.soak $(ARGS)
 
-seeds:  ## Play thousands of conversations that a seed decides, over lossy connections (ARGS=--help; ARGS="--count 10 calls")
+seeds:  ## Run thousands of random conversations, reproducible by seed, over lossy connections (ARGS=--help; ARGS="--count 10 calls")
 	@$(SETUP) test
 	$(PY) -m tests.seeds $(ARGS)
 
-breakages:  ## Break each promise in a copy of the source, and see that a test fails (ARGS=part of a promise)
+breakages:  ## Break each guarantee in a copy of the source, and check that a test fails (ARGS=part of its name)
 	@$(SETUP) test
 	$(PY) -m tests.breakages $(ARGS)
 
-fuzz:  ## Have atheris look for bytes that break the core (ARGS=--help; one minute for each target; Linux)
+fuzz:  ## Fuzz the core with atheris, one minute per target (ARGS=--help; Linux)
 	@$(SETUP) test fuzz
 	$(PY) -m tests.fuzz $(ARGS)
 
@@ -83,7 +83,7 @@ lint:  ## Check style (ruff)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-format:  ## Let ruff rewrite the files
+format:  ## Format the code (ruff)
 	@$(SETUP) lint
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
@@ -99,13 +99,13 @@ docs:  ## Build the documentation into docs/_build/html
 	@$(SETUP) docs
 	$(PY) -m sphinx -E -W --keep-going -n -q -b html -d docs/_build/doctrees docs docs/_build/html
 
-coverage:  ## Hold src/tieline/wire to 100 % of lines and branches, by tests/wire alone
+coverage:  ## Check that tests/wire covers 100 % of src/tieline/wire, lines and branches
 	@$(SETUP) test
 	@code=0; \
 	env -u PYTHONDONTWRITEBYTECODE $(PY) -m coverage run -m pytest tests/wire $(ARGS) || code=1; \
 	$(PY) -m coverage report || code=1; \
 	exit $$code
 
-clean:  ## Remove all that the other targets made, environments included
+clean:  ## Remove everything that the other targets created, including environments
 	rm -rf .venv .venv-* .peers .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage .coverage.* htmlcov docs/_build dist build
 	find src tests tools docs benchmarks $(wildcard examples) -name __pycache__ -type d -prune -exec rm -rf {} +

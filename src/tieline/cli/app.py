@@ -42,9 +42,9 @@ def _main(
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_version)
     ] = False,
 ) -> None:
-    """Let programs call each other: JSON-RPC over TCP, TLS, Unix sockets, WebSocket and pipes, both ways.
+    """Serve and call JSON-RPC methods, over TCP, TLS, Unix sockets, WebSocket and pipes.
 
-    New here? `tieline demo` shows what it does. Then put functions into a file, and serve them.
+    New here? Run `tieline demo`. Then put some functions into a file, and run `tieline serve FILE.py`.
     """
 
 

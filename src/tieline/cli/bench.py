@@ -52,26 +52,28 @@ class _Load:
 def bench(
     peer: Peer,
     method: Annotated[
-        str | None, typer.Argument(metavar="METHOD", help="What to call; without it rpc.discover.", show_default=False)
+        str | None,
+        typer.Argument(metavar="METHOD", help="What to call; by default rpc.discover.", show_default=False),
     ] = None,
     args: ArgsArgument = None,
     concurrency: Annotated[
-        int, typer.Option("--concurrency", "-c", min=1, metavar="N", help="How many calls are open at a time.")
+        int, typer.Option("--concurrency", "-c", min=1, metavar="N", help="How many calls are pending at a time.")
     ] = 100,
-    connections: Annotated[int, typer.Option(min=1, metavar="N", help="On how many connections.")] = 1,
+    connections: Annotated[int, typer.Option(min=1, metavar="N", help="How many connections to use.")] = 1,
     duration: Annotated[
-        float, typer.Option("--duration", "-d", min=0.01, metavar="SECONDS", help="For how long.")
+        float, typer.Option("--duration", "-d", min=0.01, metavar="SECONDS", help="How long to measure.")
     ] = 5.0,
     count: Annotated[
-        int | None, typer.Option("--count", "-n", min=1, metavar="N", help="So many calls, however long it takes.")
+        int | None,
+        typer.Option("--count", "-n", min=1, metavar="N", help="Stop after this many calls, not after a time."),
     ] = None,
     json: JSONOption = False,
     loop: LoopOption = Loop.AUTO,
 ) -> None:
-    """Call a method over and over, and tell how many calls a second are answered and how long they take.
+    """Call a method repeatedly, and measure how many calls per second are answered, and how long they take.
 
-    Each of the callers waits for its answer before it calls again: a server that stalls is asked less meanwhile.
-    An answer that is an error counts as one, and is told. Client and server share the machine if they are on one.
+    Each caller waits for a reply before its next call, so a server that stalls receives fewer calls meanwhile. Error
+    replies count as replies, and are reported. If client and server run on one machine, they share its processors.
 
     Examples:
 

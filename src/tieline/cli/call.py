@@ -26,21 +26,21 @@ __all__ = ["call"]
 def call(
     peer: Peer,
     method: Annotated[
-        str | None, typer.Argument(metavar="METHOD", help="The method's name.", show_default=False)
+        str | None, typer.Argument(metavar="METHOD", help="The name of the method.", show_default=False)
     ] = None,
     args: ArgsArgument = None,
     batch: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Send the requests in FILE in one message (- is standard input).")
+        str | None, typer.Option(metavar="FILE", help="Send the requests in FILE as one batch (- is standard input).")
     ] = None,
     json: JSONOption = False,
 ) -> None:
     """Call a method, and print its result.
 
-    An argument that is JSON is sent as what it is (1, true, null, '[1, 2]', '{"a": 1}'), any other as a text. So 12
-    is a number and '"12"' a text. NAME=VALUE goes by name; names and positions do not mix.
+    An argument that is valid JSON is sent as JSON (1, true, null, '[1, 2]', '{"a": 1}'), any other as a string. So 12
+    is a number and '"12"' a string. NAME=VALUE is passed by name; names and positions do not mix.
 
-    A batch is a JSON array of requests, or one a line: {"method": "add", "params": [1, 2], "id": 1}, without an id a
-    notification; or in short ["add", 1, 2], which is a call.
+    A batch is a JSON array of requests, or one request per line: {"method": "add", "params": [1, 2], "id": 1}. Without
+    an id it is a notification; ["add", 1, 2] is short for a call.
 
     Examples:
 

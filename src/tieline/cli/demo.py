@@ -18,9 +18,9 @@ __all__ = ["demo"]
 
 
 def demo() -> None:
-    """Show what it does: a server and a client in this process call each other, and the code is printed beside it.
+    """Show a server and a client in this process that call each other, with the code of each step.
 
-    It needs nothing, ends by itself, and exits with 0 when all came out as it should.
+    It needs no network, ends by itself, and exits with 0 if every step had the expected result.
     """
     if asyncio.run(_Demo().run()):
         raise typer.Exit(Exit.ANSWERED_ERROR)

@@ -27,18 +27,18 @@ class Exit(IntEnum):
 
 
 MEANINGS: Final = {
-    Exit.DONE: "it worked",
+    Exit.DONE: "success",
     Exit.ANSWERED_ERROR: "the peer answered with an error",
-    Exit.USAGE: "the command line, or a file that it names, is wrong: nothing was sent",
+    Exit.USAGE: "the command line, or a file named in it, is invalid: nothing was sent",
     Exit.UNREACHABLE: "cannot connect; for serve: cannot listen",
-    Exit.UNTRUSTED: "TLS: the two do not trust each other, or one of them speaks none",
+    Exit.UNTRUSTED: "TLS: one side does not trust the other, or does not speak TLS",
     Exit.TIMEOUT: "no answer in time",
-    Exit.LOST: "the connection was lost, or the peer broke the protocol",
+    Exit.LOST: "the connection was lost, or the peer violated the protocol",
     Exit.NO_METHOD: "the peer has no such method (-32601)",
-    Exit.ARGUMENTS: "the arguments do not fit the method (-32602)",
-    Exit.UNPRINTED: "what came of it cannot be printed: standard output is closed, or its disk is full",
+    Exit.ARGUMENTS: "the arguments do not match the method (-32602)",
+    Exit.UNPRINTED: "the result cannot be printed: standard output is closed, or its disk is full",
     Exit.INTERRUPTED: "Ctrl+C",
-    Exit.UNREAD: "nobody reads the output any more",
+    Exit.UNREAD: "the reader of the output has gone (broken pipe)",
 }
 
 

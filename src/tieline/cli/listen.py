@@ -27,20 +27,20 @@ def listen(
     peer: Peer,
     args: ArgsArgument = None,
     call: Annotated[
-        str | None, typer.Option(metavar="METHOD", help="Call METHOD with ARGS first, say to subscribe.")
+        str | None, typer.Option(metavar="METHOD", help="Call METHOD with ARGS first, for example to subscribe.")
     ] = None,
     hello: Annotated[
         bool,
         typer.Option(
-            help="Without --call: say something harmless (rpc.discover) first. Servers may hang up on who never does."
+            help="Without --call: make a harmless call first. Servers may disconnect clients that send nothing."
         ),
     ] = True,
-    json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each, for programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each, for use by programs.")] = False,
 ) -> None:
-    """Print the notifications and requests that a server sends, until it ends or Ctrl+C.
+    """Print the notifications and requests that a server sends, until it disconnects, or Ctrl+C.
 
-    Requests are shown, and answered with "no such method". It ends with 0 when the server closes the connection in
-    order, and at Ctrl+C.
+    Requests are printed, and answered with "no such method". The exit code is 0 when the server closes the connection
+    cleanly, and after Ctrl+C.
 
     Examples:
 

@@ -26,8 +26,8 @@ def methods(
 ) -> None:
     """List the methods that a server offers, with their parameters.
 
-    It is asked for by rpc.discover. Servers that `tieline serve` runs answer that; in a program of your own,
-    methods.offer_discovery() does it.
+    The server must offer them as rpc.discover: `tieline serve` does; in your own program, call
+    methods.offer_discovery().
 
     Examples:
 

@@ -19,12 +19,12 @@ __all__ = ["notify"]
 @with_peer
 def notify(
     peer: Peer,
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="The method's name.", show_default=False)],
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="The name of the method.", show_default=False)],
     args: ArgsArgument = None,
 ) -> None:
-    """Send a notification: a call that is not answered.
+    """Send a notification: a call without a reply.
 
-    It prints nothing: whether the method exists, and what came of it, is not told. Arguments are as for call.
+    It prints nothing: servers do not report whether the method exists, or whether it failed. Arguments are as for call.
 
     Examples:
 

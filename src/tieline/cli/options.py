@@ -27,17 +27,19 @@ ArgsArgument = Annotated[
 FramingOption = Annotated[
     Framing,
     typer.Option(
-        help=f"How messages are told apart: {', '.join(Framing)}.", rich_help_panel=CONNECTION, metavar="NAME"
+        help=f"How messages are separated: {', '.join(Framing)}.",
+        rich_help_panel=CONNECTION,
+        metavar="NAME",
     ),
 ]
 ProtocolOption = Annotated[
     Protocol,
-    typer.Option(help=f"Which JSON-RPC is spoken: {', '.join(Protocol)}.", rich_help_panel=CONNECTION, metavar="NAME"),
+    typer.Option(help=f"The version of JSON-RPC: {', '.join(Protocol)}.", rich_help_panel=CONNECTION, metavar="NAME"),
 ]
 DialectOption = Annotated[
     DialectName | None,
     typer.Option(
-        help=f"As which protocol, its framing included: {', '.join(DialectName)}.",
+        help=f"The conventions of a known protocol, including its framing: {', '.join(DialectName)}.",
         rich_help_panel=CONNECTION,
         metavar="NAME",
         show_default=False,
@@ -45,8 +47,8 @@ DialectOption = Annotated[
 ]
 
 LoopOption = Annotated[
-    Loop, typer.Option(help="Which event loop; auto: uvloop if it is installed.", rich_help_panel=PROCESS)
+    Loop, typer.Option(help="The event loop; auto: uvloop if it is installed.", rich_help_panel=PROCESS)
 ]
 
 
-JSONOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON, for programs.")]
+JSONOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON, for use by programs.")]

@@ -139,7 +139,7 @@ _OPTIONS: dict[str, tuple[Any, object]] = {
     "timeout": _option(
         float | None,
         None,
-        "Seconds for connecting, and for each answer (by default 10 and 30).",
+        "Seconds for connecting, and for each reply (by default 10 and 30).",
         CONNECTION,
         min=0.0,
         metavar="SECONDS",
@@ -147,19 +147,22 @@ _OPTIONS: dict[str, tuple[Any, object]] = {
     "proxy": _option(
         list[str] | None,
         None,
-        "Go through this proxy: socks5://, socks4a://, socks4://, http://HOST:PORT, with USER:PASSWORD@ before the "
-        "host if it wants that; again for a chain, the nearest first. env takes it from ALL_PROXY.",
+        "Use this proxy: socks5://, socks4a://, socks4://, http://HOST:PORT, with USER:PASSWORD@ before the "
+        "host if needed; repeat for a chain, the nearest first; env: the one in ALL_PROXY.",
         CONNECTION,
         metavar="URL",
         show_default=False,
     ),
     "tls_ca": _option(
-        str | None, None, "Trust the authorities in this file or folder, instead of the system's.", metavar="PATH"
+        str | None, None, "Trust the authorities in this file or directory, in place of the system's.", metavar="PATH"
     ),
-    "tls_cert": _option(str | None, None, "Show this certificate to the server, if it asks for one.", metavar="FILE"),
-    "tls_key": _option(str | None, None, "Its key, if it is in a file of its own.", metavar="FILE"),
+    "tls_cert": _option(str | None, None, "Present this certificate, if the server asks for one.", metavar="FILE"),
+    "tls_key": _option(str | None, None, "Its private key, if it is in a separate file.", metavar="FILE"),
     "server_hostname": _option(
-        str | None, None, "Whose certificate the server must have, if not the host's in the URL.", metavar="NAME"
+        str | None,
+        None,
+        "The name that the server's certificate must contain, if not the host.",
+        metavar="NAME",
     ),
 }
 _URL = Annotated[

@@ -38,14 +38,14 @@ def proxy_check(
             show_default=False,
         ),
     ],
-    timeout: Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="For each question.")] = 3.0,
+    timeout: Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="For each test.")] = 3.0,
     json: JSONOption = False,
 ) -> None:
-    """Say what a proxy is and what it can do: protocols, authentication, names, IPv6, UDP.
+    """Find out what a proxy supports: protocols, authentication, names, IPv6, UDP.
 
-    It is asked to connect to itself, so no other network is needed. User name and password are told in the protocol
-    of the URL alone, and never shown. Some proxies do not answer questions in other protocols: it takes as long as
-    --timeout says to find that out.
+    The proxy is asked to connect to itself, so no other network is needed. User name and password are sent only in the
+    protocol of the URL, and never shown. Some proxies do not answer requests in other protocols: finding that out takes
+    as long as --timeout.
 
     Examples:
 

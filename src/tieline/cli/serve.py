@@ -52,45 +52,44 @@ def serve(
             "--listen",
             "-l",
             metavar="URL",
-            help="tcp://HOST:PORT, tls://HOST:PORT, unix:PATH, ws://HOST:PORT/PATH, or stdio: alone; again for more.",
+            help="tcp://HOST:PORT, tls://HOST:PORT, unix:PATH, ws://HOST:PORT/PATH, or only stdio:; may be repeated.",
             show_default=_DEFAULT_URL,
         ),
     ] = None,
     factory: Annotated[bool, typer.Option("--factory", help="Call ATTRIBUTE, and serve what it returns.")] = False,
-    discover: Annotated[
-        bool, typer.Option(help="Tell whoever connects which methods there are (for `tieline methods`).")
-    ] = True,
+    discover: Annotated[bool, typer.Option(help="Let clients list the methods (for `tieline methods`).")] = True,
     stats: Annotated[
-        bool, typer.Option("--stats", help="Tell whoever connects what the server does (for `tieline top`).")
+        bool, typer.Option("--stats", help="Let clients read the server's statistics (for `tieline top`).")
     ] = False,
-    public: Annotated[bool, typer.Option("--public", help="Limits for servers that strangers reach.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="Use the limits for servers on the internet.")] = False,
     framing: FramingOption = Framing.NEWLINE,
     protocol: ProtocolOption = Protocol.V2,
     dialect: DialectOption = None,
     tls_cert: Annotated[
         str | None, _option("The certificate for tls:// URLs, with its chain.", TLS, metavar="FILE")
     ] = None,
-    tls_key: Annotated[str | None, _option("Its key, if it is in a file of its own.", TLS, metavar="FILE")] = None,
+    tls_key: Annotated[str | None, _option("Its key, if it is in a separate file.", TLS, metavar="FILE")] = None,
     tls_client_ca: Annotated[
-        str | None, _option("Let in only clients with a certificate of these authorities.", TLS, metavar="PATH")
+        str | None, _option("Accept only clients with a certificate of these authorities.", TLS, metavar="PATH")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="How many processes.", rich_help_panel=PROCESS)] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="How many processes to run.", rich_help_panel=PROCESS)] = 1,
     grace: Annotated[
         float,
-        typer.Option(min=0, metavar="SECONDS", help="What running requests get at the end.", rich_help_panel=PROCESS),
+        typer.Option(min=0, metavar="SECONDS", help="Time for running requests at shutdown.", rich_help_panel=PROCESS),
     ] = 10.0,
     loop: LoopOption = Loop.AUTO,
     log_level: Annotated[
-        Level, typer.Option(help="What is logged, to standard error.", rich_help_panel=PROCESS)
+        Level, typer.Option(help="The lowest level that is logged, to standard error.", rich_help_panel=PROCESS)
     ] = Level.WARNING,
 ) -> None:
     """Serve the methods in a Python file.
 
     ATTRIBUTE is a registry (tieline.Methods), an object or a class with public methods, a function, or a class
-    derived from tieline.ServerSession. Without :ATTRIBUTE it is the one registry in the module. What lies in the
-    current folder can be imported.
+    derived from tieline.ServerSession. Without :ATTRIBUTE it is the only registry in the module. Modules in the
+    current directory can be imported.
 
-    Ctrl+C or SIGTERM: no more connections, what was accepted is answered. A second time: all is cut.
+    Ctrl+C or SIGTERM stops the server: it accepts no more connections, and answers the requests that it has accepted.
+    A second signal closes all connections at once.
 
     Examples:
 

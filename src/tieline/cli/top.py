@@ -28,21 +28,21 @@ METHOD: Final = "rpc.statistics"
 def top(
     peer: Peer,
     interval: Annotated[
-        float, typer.Option("--interval", "-i", min=0.1, metavar="SECONDS", help="From one look to the next.")
+        float, typer.Option("--interval", "-i", min=0.1, metavar="SECONDS", help="The time between updates.")
     ] = 1.0,
     sort: Annotated[
-        Order, typer.Option(help="By what methods are sorted: by name, or the highest first.", metavar="NAME")
+        Order, typer.Option(help="How to sort the methods: by name, or the highest first.", metavar="NAME")
     ] = Order.METHOD,
     once: Annotated[
-        bool, typer.Option("--once", help="Look once, and print it; so also where the output is no terminal.")
+        bool, typer.Option("--once", help="Print the statistics once; the default if the output is not a terminal.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each look, for programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a line of JSON per update, for use by programs.")] = False,
 ) -> None:
-    """Show live what a server does: calls, errors and durations by method, connections, traffic, costs.
+    """Show the live statistics of a server: calls, errors and durations by method, connections, traffic, costs.
 
-    It is asked for by rpc.statistics. Servers that `tieline serve --stats` runs answer that; in a program of your
-    own, methods.offer_statistics() does it. Calls a second and durations are those since the last look; with --once,
-    those since the server began. Ctrl+C ends it.
+    The server must offer them as rpc.statistics: `tieline serve --stats` does; in your own program, call
+    methods.offer_statistics(). Calls per second and durations cover the time since the last update; with --once, since
+    the start of the server. Ctrl+C ends it.
 
     Examples:
 

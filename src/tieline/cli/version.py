@@ -15,7 +15,7 @@ _OTHERS: Final = ("msgspec", "uvloop", "typer", "rich")
 
 
 def show_version() -> None:
-    """Print the version of tieline, and of what it runs on."""
+    """Print the versions of tieline, Python and optional packages."""
     out(f"tieline {version('tieline')}")
     out(f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}")
     out(", ".join(f"{name} {_version(name)}" for name in _OTHERS))
