@@ -250,7 +250,10 @@ class CallTable:
 
 
 class _OneBatch(CallTable):
-    """What a table is while a batch is all that is open, and nobody has looked: most are answered before."""
+    """What a table is while a batch is all that is open, and nobody has looked: most are answered before.
+
+    A class of its own: the interpreter looks up attributes slowly where there is a `__getattr__`.
+    """
 
     __slots__ = ()
 
