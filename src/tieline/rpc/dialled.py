@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sessions that this side dials: where to, and how."""
+"""Sessions that this side dials: how they connect and leave, on asyncio and trio. Where to is in `dialling.py`."""
 
 from __future__ import annotations
 

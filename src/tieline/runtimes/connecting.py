@@ -8,7 +8,7 @@ how several are raced, is each runtime's own.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, assert_never, cast
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never, cast
 
 from tieline.endpoints.command import Command, Stdio
 from tieline.endpoints.tcp import TCP
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tieline.wire.proxies.dialogue import Dialogue
 
 __all__ = ["Connector", "prepare", "securing", "trying"]
+
+ResultT = TypeVar("ResultT")
 
 
 def prepare(sock: socket.socket) -> None:
@@ -52,12 +54,12 @@ def trying(endpoint: object, proxy: Any = None) -> str:
 
 
 def securing(
-    secured: Callable[..., Awaitable[Any]],
+    secured: Callable[..., ResultT],
     endpoint: StreamEndpoint,
     proxy: Any,
     handshake_timeout: float | None,
     shutdown_timeout: float,
-) -> Callable[..., Awaitable[Any]]:
+) -> Callable[..., ResultT]:
     """Return *secured*, which puts TLS on a transport, with the settings of *endpoint*, which has TLS.
 
     *proxy* is what leads there, for errors; None = nothing.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sessions that this side dials, in blocking code: where to, and how."""
+"""Sessions that this side dials: how they connect and leave, in blocking code. Where to is in ``rpc/dialling.py``."""
 
 from __future__ import annotations
 

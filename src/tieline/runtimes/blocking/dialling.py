@@ -15,11 +15,10 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from tieline.endpoints.command import Command
-from tieline.endpoints.tcp import TCP
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.blocking.sockets import at_once, resolve
 from tieline.runtimes.blocking.transport import SocketTransport
-from tieline.runtimes.connecting import Connector, trying
+from tieline.runtimes.connecting import Connector, securing, trying
 from tieline.wire.addresses import (
     Attempts,
     Late,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from tieline.endpoints.urls import StreamEndpoint
     from tieline.runtimes.blocking.host import BlockingHost
+    from tieline.runtimes.tls.records import Context
     from tieline.wire.addresses import Address
     from tieline.wire.proxies.dialogue import Dialogue
 
@@ -82,7 +82,9 @@ def dial(
     deadline = inf if timeout is None else time.monotonic() + timeout
     failures: list[OSError] = []
     try:
-        context = None if endpoint.tls is None else endpoint.tls.client_context()  # before any I/O: files may be wrong
+        secure: Callable[..., Any] | None = None
+        if endpoint.tls is not None:
+            secure = securing(_secured, endpoint, route, handshake_timeout, shutdown_timeout)
         if sock is None:
             sock = (
                 at_once(connector(deadline).connect(endpoint, failures))
@@ -93,10 +95,9 @@ def dial(
             tcp_sockets.take_given(sock)
         ours, sock = sock, None
         protocol = _new_protocol(protocol_factory, ours)
-        if context is None:
+        if secure is None:
             return _give(ours, protocol, host, route), protocol
-        limits = (handshake_timeout, shutdown_timeout)
-        return _secured(ours, protocol, host, endpoint, context, deadline, limits, route), protocol
+        return secure(protocol, sock=ours, host=host, deadline=deadline, route=route), protocol
     except Late:
         text = f"{trying(endpoint, route)} within {timeout:g} s"
         raise TimeoutError(errno.ETIMEDOUT, text) from (combined_error(failures, text) if failures else None)
@@ -134,22 +135,22 @@ def _give(sock: socket.socket, protocol: Any, host: BlockingHost, route: Any) ->
 
 
 def _secured(
-    sock: socket.socket,
     protocol: Any,
+    *,
+    sock: socket.socket,
     host: BlockingHost,
-    endpoint: StreamEndpoint,
-    context: Any,
     deadline: float,
-    limits: tuple[float | None, float],
     route: Any,
+    what: str,
+    context: Context,
+    **settings: Any,
 ) -> Any:
     """Speak TLS on *sock*, and return the layer when the handshake is done.
 
-    *limits* are for the handshake, and for closing.
+    *what* is the beginning of the text of errors, *settings* are those of `TLSLayer.of`.
     """
     from tieline.runtimes.tls.layer import TLSLayer  # lazily: only connections with TLS need it
 
-    what = trying(endpoint, route)
     waiter = host.new_waiter()
 
     def settle(error: BaseException | None) -> bool:
@@ -159,18 +160,8 @@ def _secured(
             waiter.set_exception(named(error, what) if isinstance(error, OSError) else error)
         return True
 
-    name = endpoint.host if isinstance(endpoint, TCP) and isinstance(endpoint.host, str) else None
     try:
-        assert endpoint.tls is not None
-        layer = TLSLayer.of(
-            protocol,
-            host,
-            context,
-            server_hostname=endpoint.tls.name_for(name),
-            handshake_timeout=limits[0],
-            shutdown_timeout=limits[1],
-            on_handshake=settle,
-        )
+        layer = TLSLayer.of(protocol, host, context, on_handshake=settle, **settings)
     except BaseException:
         sock.close()
         raise
