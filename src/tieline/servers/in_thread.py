@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from abc import abstractmethod
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from tieline.endpoints.checks import check_integer
@@ -12,6 +15,7 @@ from tieline.errors import ClosedError, LocalProtocolError
 from tieline.finite import check_timeout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
     from types import TracebackType
 
     from tieline.endpoints.datagrams import DatagramEndpoint
@@ -102,15 +106,33 @@ class ServerInThread:
             OSError: It cannot be listened there.
             LocalProtocolError: It listens in the process that this one was forked from.
         """
-        from tieline.runtimes.asyncio.terminating import serve_until_ended  # lazily, as the thread
+        from concurrent.futures import CancelledError  # lazily, as the thread
 
-        serve_until_ended(
-            self._thread,
-            None if self._is_closed else self._listen,
-            lambda: self._server,
-            handle_signals=handle_signals,
-            grace=grace,
-        )
+        grace = check_timeout("grace", grace)
+        thread, is_closed = self._thread, self._is_closed
+        signals = 0
+
+        def shut_down() -> None:
+            if signals and thread is not None:
+                thread.begin(self._server.shutdown, grace if signals == 1 else 0.0)
+
+        def on_signal(*_: object) -> None:
+            nonlocal signals
+            signals += 1
+            shut_down()
+
+        with _termination(on_signal if handle_signals else None):
+            if thread is None:
+                if is_closed:
+                    return
+                thread = self._listen()
+            thread.check_is_here()
+            shut_down()  # if a signal came before there was a thread to tell
+            serve = partial(self._server.serve_forever, handle_signals=False)
+            # Another thread has shut it down; or a handler ends the program.
+            with suppress(ClosedError, CancelledError):
+                thread.call(thread.until_ending, serve)
+            thread.raise_ending()
 
     def shutdown(self, deadline: float | None = 10.0) -> None:
         """Let nobody in, let running handlers finish and their answers go out; after *deadline* seconds cut the rest.
@@ -152,3 +174,21 @@ class ServerInThread:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.shutdown()
+
+
+@contextmanager
+def _termination(callback: Callable[..., object] | None) -> Generator[None]:
+    """Call *callback* at each SIGTERM meanwhile, where nobody else has a say in it."""
+    if (
+        callback is None
+        or threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    ):
+        yield
+        return
+    signal.signal(signal.SIGTERM, callback)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is callback:  # else the program has set one of its own meanwhile
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
