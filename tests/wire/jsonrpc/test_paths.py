@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.wire.jsonrpc.driving import Driver, connection
+from tests.wire.jsonrpc.tables import BAD
 from tieline.errors import RPCError
 from tieline.wire.framing.json_stream import JSONStreamFramer
 from tieline.wire.framing.newline import NewlineFramer
@@ -93,6 +94,19 @@ def test_a_users_class_sees_every_message() -> None:
     driver.feed(b'{"jsonrpc":"2.0","result":7,"id":0}\n')
     assert driver.seen.replies == [["=", 5, 1], [["=", 6, 2]]]
     assert driver.seen.ended == [["call 0", ["=", 7]]]
+
+
+@pytest.mark.row("J2")
+@pytest.mark.parametrize("protocol", [JSONRPCv2, Shouting])
+def test_an_ill_formed_answer_is_the_peers_fault_whoever_reads_it(protocol: type[JSONRPCv2]) -> None:
+    driver = Driver(connection(protocol, accepted=False), calls=2)
+    driver.feed(b'{"jsonrpc":"2.0","error":7,"id":0}\n{"jsonrpc":"2.0","error":{"code":5,"message":"no"}}\n')
+    assert [ended[1] for ended in driver.seen.ended] == [BAD]
+    driver.handle(driver.machine.receive_eof(1.0))
+    driver.handle(driver.machine.connection_lost(None))
+    reason = driver.machine.close_reason
+    assert reason is not None
+    assert repr(reason.__cause__) == repr(RPCError(5, "no"))
 
 
 @pytest.mark.row("J1")

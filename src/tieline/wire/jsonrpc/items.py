@@ -70,7 +70,14 @@ class RPCResponse:
             another request's id already (a constant of the handler's module, raised twice) is copied, so that
             neither response changes the other.
         request_id: The id of the request; None where the answered request's id could not be read.
+        is_faulty: Whether it was received and is ill-formed: its result is an `RPCError` that says how, and no word of
+            the peer's.
+        meant: The error that it meant to tell, where it was received, is ill-formed and has one of any shape; else
+            None.
     """
+
+    is_faulty = False
+    meant: RPCError | None = None
 
     def __init__(self, result: object, request_id: object) -> None:
         if isinstance(result, RPCError):

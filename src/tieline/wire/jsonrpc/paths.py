@@ -14,7 +14,7 @@ from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.dialects import is_like_v2
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCAutoDetect
-from tieline.wire.jsonrpc.reading import FLAT_ID, FLAT_METHOD, Fault, Refusal, Request, Response
+from tieline.wire.jsonrpc.reading import FLAT_ID, FLAT_METHOD, BadResponse, Fault, Refusal, Request, Response
 from tieline.wire.jsonrpc.writing import writer_for
 from tieline.wire.limits import ceiling
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tieline.wire.framing.base import FramerBase
-    from tieline.wire.jsonrpc.reading import BadResponse, FaultName
+    from tieline.wire.jsonrpc.reading import FaultName
     from tieline.wire.limits import Limits
 
 __all__ = [
@@ -173,7 +173,7 @@ def read_items(
         return Refusal(Fault.INVALID_REQUEST, "the message cannot be read")
 
 
-def _message_of(protocol: type[JSONRPC], item: RPCRequest | RPCResponse) -> Request | Response | Refusal:
+def _message_of(protocol: type[JSONRPC], item: RPCRequest | RPCResponse) -> Request | Response | Refusal | BadResponse:
     if isinstance(item, RPCResponse):
         return _response_of(item)
     if isinstance(item.method, RPCError):
@@ -188,7 +188,9 @@ def _message_of(protocol: type[JSONRPC], item: RPCRequest | RPCResponse) -> Requ
     return Request(item.method, cast("Any", params), cast("Any", request_id))
 
 
-def _response_of(item: RPCResponse) -> Response:
+def _response_of(item: RPCResponse) -> Response | BadResponse:
     if isinstance(item.result, RPCError):
+        if item.is_faulty:
+            return BadResponse(item.result.message, item.request_id, item.meant)
         return Response(item.request_id, error=item.result)
     return Response(item.request_id, item.result)

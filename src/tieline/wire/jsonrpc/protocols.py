@@ -218,7 +218,9 @@ class JSONRPC(RPCProtocolBase):
     @classmethod
     def _to_response(cls, read: Response | BadResponse) -> RPCResponse:
         if isinstance(read, BadResponse):
-            return RPCResponse(cls.invalid_request(read.text, read.id), read.id)
+            response = RPCResponse(cls.invalid_request(read.text, read.id), read.id)
+            response.is_faulty, response.meant = True, read.error
+            return response
         return RPCResponse(read.result if read.error is UNSET else read.error, read.id)
 
     # --- writing -------------------------------------------------------------------------------------------------
