@@ -233,6 +233,32 @@ async def test_a_refusal_is_an_os_error_with_the_status() -> None:
         assert caught.value.status == 404
 
 
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+async def test_where_nobody_listens_the_error_names_the_url_that_was_given(scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        url = f"{scheme}://127.0.0.1:{gone.getsockname()[1]}/rpc"
+
+    def dial() -> None:
+        with tieline_blocking.connect(url):
+            pass
+
+    told = f"cannot connect to {url}: Connection refused"
+    for work in (_enter(url), aio.to_thread(dial)):
+        with pytest.raises(ConnectionRefusedError, match=told) as caught:
+            await work
+        assert caught.value.args[1] == caught.value.strerror
+    with pytest.raises(ValueError, match=f"can only listen on {scheme}://127.0.0.1:0/"):
+        await _enter(f"{scheme}://127.0.0.1:0/")
+
+
+async def test_where_somebody_else_listens_the_error_names_the_url_that_was_given() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        url = f"ws://127.0.0.1:{other.getsockname()[1]}/rpc"
+        with pytest.raises(OSError, match=f"cannot listen on {url}: Address already in use"):
+            async with serve(METHODS, url):
+                pass
+
+
 async def test_a_server_that_says_nothing_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tieline.runtimes.blocking.dialling import dial
 from tieline.runtimes.connecting import trying
 from tieline.runtimes.websocket.layer import WebSocketLayer
-from tieline.runtimes.websocket.sides import check_installed, client_side
+from tieline.runtimes.websocket.sides import Telling, check_installed, client_side
 from tieline.wire.addresses import named
 
 if TYPE_CHECKING:
@@ -77,9 +77,10 @@ def dial_websocket(
         )
 
     layer: WebSocketLayer
-    _, layer = dial(
-        make, endpoint.under, host, timeout=timeout, sock=sock, route=route, shutdown_timeout=shutdown_timeout
-    )
+    with Telling(endpoint):
+        _, layer = dial(
+            make, endpoint.under, host, timeout=timeout, sock=sock, route=route, shutdown_timeout=shutdown_timeout
+        )
     try:
         if not host.wait(waiter, deadline):
             raise TimeoutError(errno.ETIMEDOUT, f"{what} within {timeout:g} s: no WebSocket handshake")

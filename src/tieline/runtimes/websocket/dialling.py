@@ -7,7 +7,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.connecting import trying
-from tieline.runtimes.websocket.sides import check_installed, client_side
+from tieline.runtimes.websocket.sides import Telling, check_installed, client_side
 from tieline.wire.addresses import named
 
 if TYPE_CHECKING:
@@ -110,16 +110,17 @@ async def dial(
         )
 
     layer: WebSocketLayer
-    _, layer = await backend.dial(
-        make,
-        endpoint.under,
-        timeout=timeout,
-        sock=sock,
-        proxy=proxy,
-        tls_handshake_timeout=tls_handshake_timeout,
-        tls_shutdown_timeout=tls_shutdown_timeout,
-        nursery=nursery,
-    )
+    with Telling(endpoint):
+        _, layer = await backend.dial(
+            make,
+            endpoint.under,
+            timeout=timeout,
+            sock=sock,
+            proxy=proxy,
+            tls_handshake_timeout=tls_handshake_timeout,
+            tls_shutdown_timeout=tls_shutdown_timeout,
+            nursery=nursery,
+        )
     try:
         await openings[0].wait(layer, None if timeout is None else began + timeout, timeout)
     except BaseException:

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from tieline.endpoints.urls import carrier_of
-from tieline.runtimes.websocket.sides import check_installed, server_side, visitors_of
+from tieline.runtimes.websocket.sides import Telling, check_installed, server_side, visitors_of
 from tieline.wire.limits import Limits
 from tieline.wire.values import replace
 
@@ -151,7 +151,8 @@ async def listen(
         layer.on_begin = openings.begin
         return layer
 
-    lower = await backend.listen(make, endpoint.under, sock=sock, limits=limits, starts=False, nursery=nursery)
+    with Telling(endpoint):
+        lower = await backend.listen(make, endpoint.under, sock=sock, limits=limits, starts=False, nursery=nursery)
     visitors = visitors_of(endpoint, [carrier_of(each) for each in lower.endpoints])
     if starts:
         lower.start()

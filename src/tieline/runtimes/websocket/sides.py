@@ -13,11 +13,13 @@ from tieline.wire.websocket.server import WebSocketServer
 from tieline.wire.websocket.visitors import LOOPBACK, Visitors
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from tieline.endpoints.urls import StreamEndpoint
     from tieline.endpoints.websocket import WebSocket
     from tieline.wire.carriage import Carriage
 
-__all__ = ["check_installed", "client_side", "server_side", "visitors_of"]
+__all__ = ["Telling", "check_installed", "client_side", "server_side", "visitors_of"]
 
 # What a server on a Unix socket is called by those who must call it something.
 _LOCAL_HOST: Final = "localhost"
@@ -34,6 +36,27 @@ def check_installed() -> None:
     if find_spec("websockets") is None:
         text = "WebSocket needs the package websockets, which the extra ws installs: pip install 'tieline[ws]'"
         raise ModuleNotFoundError(text, name="websockets")
+
+
+class Telling:
+    """Has what goes wrong in the body of a ``with`` tell of *endpoint*, which the user has named, not of its carrier."""
+
+    __slots__ = ("_endpoint",)
+
+    def __init__(self, endpoint: WebSocket) -> None:
+        self._endpoint = endpoint
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        if not isinstance(error, OSError | ValueError):
+            return
+        carrier, url = str(self._endpoint.under), str(self._endpoint)
+        error.args = tuple(part.replace(carrier, url, 1) if isinstance(part, str) else part for part in error.args)
+        if isinstance(error, OSError) and error.strerror:
+            error.strerror = error.strerror.replace(carrier, url, 1)
 
 
 def client_side(endpoint: WebSocket, upper: Any) -> WebSocketClient:
