@@ -274,3 +274,20 @@ def test_a_url_that_names_none_is_refused_and_not_repeated(url: str) -> None:
     while error is not None:
         assert "secret" not in str(error)
         error = error.__cause__
+
+
+@pytest.mark.row("P4")
+@pytest.mark.parametrize(
+    ("choice", "error", "says"),
+    [
+        ([], ValueError, "proxy must name at least one proxy, or be None"),
+        ((), ValueError, "proxy must name at least one proxy, or be None"),
+        (b"socks5://h:1", TypeError, "proxy must be a proxy, its URL, or a list of these, not bytes"),
+        (bytearray(b"socks5://h:1"), TypeError, "proxy must be a proxy, its URL, or a list of these, not bytearray"),
+        (5, TypeError, "proxy must be a proxy, its URL, or a list of these, not int"),
+        (["socks5://h:1", b"x"], TypeError, "proxy may be a list of proxies and their URLs, but bytes is in it"),
+    ],
+)
+def test_what_is_no_way_is_told_by_the_name_of_the_argument(choice: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        as_route(choice)

@@ -198,7 +198,10 @@ def test_a_full_disk_behind_the_output_is_one_line(words: tuple[str, ...], serve
     assert told == "tieline: standard output cannot be written: no space left on device\n"
 
 
-@pytest.mark.parametrize("words", [("call", "{}", "add", "1"), ("methods", "{}"), ("top", "{}"), ("version",)])
+@pytest.mark.parametrize(
+    "words",
+    [("call", "{}", "add", "1"), ("methods", "{}"), ("top", "{}"), ("version",), ("--help",), ("call", "-h"), ()],
+)
 def test_an_output_that_is_closed_from_the_start_is_one_line(words: tuple[str, ...], served: Served) -> None:
     told = told_with(tuple(word.format(served.tcp) for word in words), ">&-")
     assert told == (9, "tieline: standard output is closed\n")

@@ -67,7 +67,7 @@ TO_CONNECT: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"port": 1, "proxy": "socks5://127.0.0.1:1"}, ValueError, "a proxy needs host and port"),
     ({"host": "h", "port": 1, "proxy": 5}, TypeError, "proxy must be a proxy"),
     ({"host": "unix:x", "proxy": "socks5://127.0.0.1:1"}, ValueError, "a proxy takes TCP endpoints only"),
-    ({"host": "h", "port": 1, "proxy": []}, ValueError, "a chain of proxies must not be empty"),
+    ({"host": "h", "port": 1, "proxy": []}, ValueError, "proxy must name at least one"),
 ]  # fmt: skip
 
 TO_CONNECT_UNIX: list[tuple[dict[str, Any], type[Exception], str]] = [

@@ -10,7 +10,7 @@ import typer
 
 from tieline.cli.bench import bench
 from tieline.cli.call import call
-from tieline.cli.command import TakesWords, help_of
+from tieline.cli.command import Command, Commands, TakesWords, help_of
 from tieline.cli.demo import demo
 from tieline.cli.listen import listen
 from tieline.cli.methods import methods
@@ -24,6 +24,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="tieline",
+    cls=Commands,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -49,7 +50,7 @@ def _main(
 
 
 def _add(name: str, command: Callable[..., None], *, takes_words: bool = False) -> None:
-    app.command(name, help=help_of(command), cls=TakesWords if takes_words else None)(command)
+    app.command(name, help=help_of(command), cls=TakesWords if takes_words else Command)(command)
 
 
 _add("serve", serve)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What typer is given of a command: its help, and that arguments may look like options.
+"""What typer is given of a command: its help, which is seen, and that arguments may look like options.
 
 -5 is a number, and --tiemout a mistake.
 """
@@ -11,15 +11,34 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Final
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from tieline.cli.exits import table
+from tieline.cli.showing import need_output
 from tieline.cli.words import is_number
 
-__all__ = ["TakesWords", "help_of"]
+__all__ = ["Command", "Commands", "TakesWords", "help_of"]
 
 
-class TakesWords(TyperCommand):
+class Command(TyperCommand):
+    """A command."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # Any: these classes are private, or click's
+        """Print the help; typer itself is content with no output at all."""
+        need_output()
+        super().format_help(ctx, formatter)
+
+
+class Commands(TyperGroup):
+    """All of them."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # Any: as above
+        """Print the help, as `Command` does."""
+        need_output()
+        super().format_help(ctx, formatter)
+
+
+class TakesWords(Command):
     """A command that takes negative numbers for arguments, and anything at all behind ``--``."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tieline.cli.exits import Exit
 
-__all__ = ["as_json", "is_terminal", "line", "out", "printed", "put", "readable", "say", "show", "warn"]
+__all__ = ["as_json", "is_terminal", "line", "need_output", "out", "printed", "put", "readable", "say", "show", "warn"]
 
 _NARROW: Final = 88  # a value that fits in so many characters stays on one line
 _SHOWN: Final = 400  # of a value within a line of text
@@ -24,12 +24,21 @@ def out(text: str) -> None:
         SystemExit: Nobody reads it any more (`| head`), or it cannot be written, of which a line tells. It ends the
             program from within a handler, too.
     """
-    if not _has_output():
-        warn("standard output is closed")
-        raise SystemExit(Exit.UNPRINTED)
+    need_output()
     code = put(text)
     if code is not Exit.DONE:
         raise SystemExit(code)
+
+
+def need_output() -> None:
+    """Go on only where there is a standard output.
+
+    Raises:
+        SystemExit: There is none, of which a line tells.
+    """
+    if not _has_output():
+        warn("standard output is closed")
+        raise SystemExit(Exit.UNPRINTED)
 
 
 def say(text: str) -> None:

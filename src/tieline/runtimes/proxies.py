@@ -247,8 +247,11 @@ def as_route(choice: Any) -> Any:
         return choice
     if isinstance(choice, str | ProxySettings):
         return Route((_proxy(choice),))
-    if isinstance(choice, Sequence):
-        return Route([_proxy(one) for one in cast("Sequence[object]", choice)])
+    if isinstance(choice, Sequence) and not isinstance(choice, bytes | bytearray | memoryview):
+        chain = cast("Sequence[object]", choice)
+        if not chain:
+            raise ValueError("proxy must name at least one proxy, or be None")
+        return Route([_proxy(one) for one in chain])
     if callable(getattr(choice, "create_connection", None)):
         return choice
     # Not shown: it may hold a password.
@@ -259,7 +262,7 @@ def _proxy(choice: object) -> ProxySettings:
     if isinstance(choice, ProxySettings):
         return choice
     if not isinstance(choice, str):
-        raise TypeError(f"a chain of proxies has proxies and URLs in it, not {type(choice).__name__}")
+        raise TypeError(f"proxy may be a list of proxies and their URLs, but {type(choice).__name__} is in it")
     address, protocol, auth = parse_proxy(choice)
     if protocol is None:
         return HTTPConnectProxy(address, auth)

@@ -15,7 +15,22 @@ from tieline.runtimes.contract import HearsFailedSends, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["FedReader", "FeedingProtocol"]
+__all__ = ["FedReader", "FeedingProtocol", "separators_of"]
+
+
+def separators_of(separator: bytes | Sequence[bytes]) -> tuple[bytes, ...]:
+    """Return the separators that `readuntil` was given: one, or several.
+
+    Raises:
+        ValueError: There is none, or an empty one.
+    """
+    if isinstance(separator, bytes | bytearray | memoryview):
+        separators: tuple[bytes, ...] = (bytes(separator),)
+    else:
+        separators = tuple(separator)
+    if not separators or not all(separators):
+        raise ValueError("a separator must be at least one byte long")
+    return separators
 
 
 class FedReader:

@@ -9,7 +9,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -57,6 +57,12 @@ READS: list[tuple[bytes, Callable[[StreamReader], Any], Any]] = [
     (b"x" * 21 + b"\n", lambda r: r.readuntil(), ReadLimitError),
     (b"x" * 60, lambda r: r.readline(), ReadLimitError),
     (b"", lambda r: r.readuntil(b""), ValueError),
+    (b"a\r\nb;c", lambda r: r.readuntil((b";", b"\r\n")), b"a\r\n"),
+    (b"a;b\r\n", lambda r: r.readuntil([b"\r\n", b";"]), b"a;"),
+    (b"ab", lambda r: r.readuntil((b";", b"ab")), b"ab"),
+    (b"ab", lambda r: r.readuntil(cast("Any", bytearray(b"b"))), b"ab"),
+    (b"", lambda r: r.readuntil(()), ValueError),
+    (b"", lambda r: r.readuntil((b";", b"")), ValueError),
     (b"", lambda r: r.readexactly(-1), ValueError),
 ]
 

@@ -12,7 +12,7 @@ import trio
 from trio.lowlevel import checkpoint
 
 from tieline.errors import BusyResourceError, IncompleteReadError, ReadLimitError
-from tieline.runtimes.stream_buffers import FedReader, FeedingProtocol
+from tieline.runtimes.stream_buffers import FedReader, FeedingProtocol, separators_of
 from tieline.runtimes.trio.waiting import Parking
 
 if TYPE_CHECKING:
@@ -86,13 +86,7 @@ class StreamReader(FedReader):
             raise
 
     async def readuntil(self, separator: bytes | Sequence[bytes] = b"\n") -> bytes:
-        separators = (
-            (bytes(separator),)
-            if isinstance(separator, bytes | bytearray | memoryview)
-            else tuple(separator)
-        )  # fmt: skip
-        if not separators or not all(separators):
-            raise ValueError("a separator must be at least one byte long")
+        separators = separators_of(separator)
         await self._begin()
         searched = 0
         while True:

@@ -39,7 +39,7 @@ def check_installed() -> None:
 
 
 class Telling:
-    """Has what goes wrong in the body of a ``with`` tell of *endpoint*, which the user has named, not of its carrier."""
+    """Has what goes wrong in the body of a ``with`` tell of *endpoint*, as the user has, and not of its carrier."""
 
     __slots__ = ("_endpoint",)
 

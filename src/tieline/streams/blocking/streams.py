@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tieline.errors import IncompleteReadError, ReadLimitError
 from tieline.finite import time_after
-from tieline.runtimes.stream_buffers import FedReader, FeedingProtocol
+from tieline.runtimes.stream_buffers import FedReader, FeedingProtocol, separators_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from tieline.endpoints.secured import TLSChoice
     from tieline.runtimes.blocking.polled import PolledTransport
@@ -82,19 +82,18 @@ class StreamReader(FedReader):
             self._drop_line(exc)
             raise
 
-    def readuntil(self, separator: bytes = b"\n", timeout: float | None = None) -> bytes:
-        """Return all up to *separator*, that included.
+    def readuntil(self, separator: bytes | Sequence[bytes] = b"\n", timeout: float | None = None) -> bytes:
+        """Return all up to *separator*, that included; of several, up to the one that ends first.
 
         Raises:
             IncompleteReadError: As `readexactly`.
             ReadLimitError: It is further away than the limit. Nothing is lost.
         """
-        if not separator:
-            raise ValueError("a separator must be at least one byte long")
+        separators = separators_of(separator)
         until = self._begin(timeout)
         searched = 0
         while True:
-            found = self._cut((separator,), searched)
+            found = self._cut(separators, searched)
             if isinstance(found, bytes):
                 return found
             searched = found
