@@ -15,6 +15,7 @@ from tieline.rpc.methods import Methods
 from tieline.rpc.session_classes import Caller
 from tieline.wire.framing.base import FramerBase
 from tieline.wire.framing.newline import NewlineFramer
+from tieline.wire.jsonrpc.codecs import CheckedCodec
 from tieline.wire.jsonrpc.dialects import Dialect
 from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.limits import Limits
 
-__all__ = ["CallCore", "CallEngineT", "check_frames_bytes", "new_connection"]
+__all__ = ["CallCore", "CallEngineT", "check_frames_bytes", "check_spoken", "new_connection"]
 
 CallEngineT = TypeVar("CallEngineT", bound=CallEngine)
 
@@ -79,8 +80,7 @@ class CallCore(SessionCore[CallEngineT], Caller):
                 dialect = chosen_dialect(dialect)
             rpc_protocol = protocol_for(dialect)
         protocol = self.default_rpc_protocol() if rpc_protocol is None else rpc_protocol
-        if not issubclass(protocol, JSONRPC):
-            raise TypeError(f"rpc_protocol must be a subclass of JSONRPC, not {protocol!r}")
+        check_spoken(protocol, codec)
         if methods is not None and not isinstance(methods, Methods):
             raise TypeError(f"methods must be a Methods registry, not {type(methods).__name__}")
         self.methods = Methods() if methods is None else methods
@@ -202,6 +202,23 @@ class CallCore(SessionCore[CallEngineT], Caller):
         if not framer.frames_bytes:
             check_frames_bytes(framer)
         return new_connection(self._protocol, framer, self.limits, accepted=accepted, longest_read=0.0)
+
+
+def check_spoken(protocol: object, codec: Any = None) -> None:
+    """Refuse what is no protocol class, or no codec; a codec of None is that of the class.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not (isinstance(protocol, type) and issubclass(protocol, JSONRPC)):
+        raise TypeError(f"rpc_protocol must be a subclass of JSONRPC, not {protocol!r}")
+    if codec is None:
+        return
+    lacking = [name for name in ("encode", "decode", "convert") if not callable(getattr(codec, name, None))]
+    if lacking:
+        raise TypeError(f"codec must be a Codec, and {codec!r} has no {lacking[0]}")
+    if isinstance(codec, type) and issubclass(codec, CheckedCodec):
+        raise TypeError(f"codec must be an object, not the class {codec.__name__}: did you mean {codec.__name__}()?")
 
 
 def check_frames_bytes(framer: FramerBase[Any]) -> None:

@@ -44,6 +44,8 @@ class SessionCore(SessionFacts[EngineT]):
     ) -> None:
         super().__init__()
         self.limits = checked_limits(limits)
+        if framer is not None:
+            _check_makes_framer(framer)
         self._framer = framer
         self._carrier_framer: type[FramerBase] | None = None
         if loop is not None:
@@ -125,6 +127,13 @@ class SessionCore(SessionFacts[EngineT]):
         """Return the limit of messages as framers have it: 0 = none."""
         max_message = self.limits.max_message
         return max_message if isinstance(max_message, int) else 0
+
+
+def _check_makes_framer(source: object) -> None:
+    if not (callable(source) or isinstance(source, FramerBase)):
+        raise TypeError(
+            f"framer must be a framer, its class, or a function that makes one, not {type(source).__name__}"
+        )
 
 
 def check_framer(endpoint: Endpoint, framer: object) -> None:

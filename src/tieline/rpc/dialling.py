@@ -207,6 +207,8 @@ def new_session(
     if not isinstance(connect_timeout, Default):
         connect_timeout = check_timeout("connect_timeout", connect_timeout)
     if session_factory is not None:
+        if not callable(session_factory):
+            raise TypeError(f"session_factory must be a class of sessions, not {type(session_factory).__name__}")
         endpoint = endpoint_with_tls(url_or_endpoint, tls)
         session = session_factory(endpoint, **{name: value for name, value in given.items() if value is not None})
     elif tls is None and isinstance(url_or_endpoint, str):

@@ -14,18 +14,20 @@ from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import check_tls_to_serve
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
-from tieline.rpc.calls import check_frames_bytes
-from tieline.rpc.core import check_framer
+from tieline.rpc.calls import check_frames_bytes, check_spoken
+from tieline.rpc.core import SessionCore, check_framer
 from tieline.rpc.life import SessionLife
 from tieline.rpc.methods import Methods
 from tieline.rpc.outcomes import FailureLog
 from tieline.rpc.session import SessionBase
+from tieline.rpc.session_classes import Caller
 from tieline.runtimes.admission import Admission
 from tieline.runtimes.detect import current_backend
 from tieline.runtimes.fatal import fatal_in
 from tieline.runtimes.serving import Serving
 from tieline.wire.framing.base import fresh_framer
 from tieline.wire.jsonrpc.connection import Connection
+from tieline.wire.jsonrpc.protocols import JSONRPC
 from tieline.wire.limits import Limits, checked_limits
 
 if TYPE_CHECKING:
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.jsonrpc.dialects import Dialect
-    from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol
 
 __all__ = ["Served", "Server", "ServerSession", "check_only_packets", "serve", "server_of"]
@@ -133,7 +134,7 @@ class Server(Serving):
         if not callable(protocol_factory):
             raise TypeError(f"protocol_factory must be callable, not {type(protocol_factory).__name__}")
         if isinstance(protocol_factory, type):
-            _check_identity(protocol_factory)
+            _check_class(protocol_factory)
         self.endpoint = endpoint_with_tls(_endpoint(host, port, sock, kwargs), ssl, "ssl")
         check_tls_to_serve(self.endpoint.tls)
         if isinstance(self.endpoint, Command):
@@ -324,6 +325,28 @@ def _check_identity(kind: type[object]) -> None:
         )
 
 
+def _check_class(kind: Any) -> None:  # mypy takes classes for unhashable
+    """Refuse a class that serves no connection: each of them would fail.
+
+    Raises:
+        TypeError: It is one.
+    """
+    _check_identity(kind)
+    if issubclass(kind, Methods):
+        raise TypeError(f"{kind.__name__} is the class of a registry: did you mean {kind.__name__}()?")
+    reason = ""
+    dials = hasattr(kind, "create_connection")
+    if issubclass(kind, SessionLife):
+        reason = "it dials" if dials and not issubclass(kind, Served) else ""
+    elif issubclass(kind, Caller | SessionCore):
+        reason = "it is one of blocking code"
+    if reason:
+        raise TypeError(
+            f"{kind.__name__} is no class for the sessions of a server ({reason}): derive it from "
+            "tieline.ServerSession or tieline.MessageSession"
+        )
+
+
 def _endpoint(host: Any, port: int | None, sock: socket.socket | None, settings: dict[str, Any]) -> str | Endpoint:
     """Return the endpoint, or the URL of it, that a server's arguments mean."""
     if sock is not None:
@@ -503,13 +526,14 @@ def server_of(
     else:
         session_class = methods_or_factory
         kind = methods_or_factory if isinstance(methods_or_factory, type) else object
-        _check_identity(kind)
+        _check_class(kind)
         if given and not issubclass(kind, SessionLife):
             raise TypeError(f"{', '.join(given)}: a factory makes its sessions itself, so set that there")
         sessions_only = [name for name in ("rpc_protocol", "codec", "dialect") if name in given]
         if sessions_only and not issubclass(kind, SessionBase):
             raise TypeError(f"{', '.join(sessions_only)}: for sessions of calls, and {kind.__name__} is none")
         _check_factory(methods_or_factory, given)
+    check_spoken(JSONRPC if rpc_protocol is None else rpc_protocol, codec)  # now, not at the first connection
     return new_server(lambda: session_class(**given), endpoint, sock=sock, ssl=tls, limits=limits, hooks=hooks)
 
 

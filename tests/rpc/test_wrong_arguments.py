@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""What no session or server can be made of is told where it is given, by its name, and not at the first connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+import tieline
+from tieline import blocking
+from tieline.wire.jsonrpc.codecs import MsgspecCodec
+from tieline.wire.jsonrpc.other_codecs import DecimalCodec
+
+URL = "tcp://127.0.0.1:0"
+
+
+class Lacking:
+    """Can do all but write."""
+
+    def decode(self, data: bytes) -> object: ...
+
+    def convert(self, obj: object, type: object) -> object: ...
+
+
+class OfBlockingCode(blocking.ServerSession):
+    def __init__(self, **_: Any) -> None: ...
+
+
+class Dials(tieline.ClientSession): ...
+
+
+# Any: what is given is wrong on purpose.
+connect: Any = tieline.connect
+blocking_connect: Any = blocking.connect
+serve: Any = tieline.serve
+blocking_serve: Any = blocking.serve
+
+MAKERS: dict[str, Callable[..., object]] = {
+    "connect": partial(connect, URL),
+    "blocking.connect": partial(blocking_connect, URL),
+    "ServerSession": tieline.ServerSession,
+    "serve": partial(serve, tieline.Methods(), URL),
+    "blocking.serve": partial(blocking_serve, tieline.Methods(), URL),
+    "serve a class": partial(serve, tieline.ServerSession, URL),
+}
+GIVEN: dict[str, tuple[str, object, str]] = {
+    "a number as protocol": ("rpc_protocol", 5, "rpc_protocol must be a subclass of JSONRPC, not 5"),
+    "an object as protocol": ("rpc_protocol", tieline.JSONRPCv2(), "rpc_protocol must be a subclass of JSONRPC"),
+    "a number as codec": ("codec", 5, "codec must be a Codec, and 5 has no encode"),
+    "half a codec": ("codec", Lacking(), "codec must be a Codec, and .* has no encode"),
+    "the class of a codec": ("codec", DecimalCodec, r"not the class DecimalCodec: did you mean DecimalCodec\(\)\?"),
+    "a number as framer": ("framer", 5, "framer must be a .*, not int"),
+}
+
+
+@pytest.mark.row("S1", "S3")
+@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize("case", GIVEN)
+def test_what_nothing_can_be_spoken_with_is_refused_where_it_is_given(maker: str, case: str) -> None:
+    name, value, told = GIVEN[case]
+    with pytest.raises(TypeError, match=told):
+        MAKERS[maker](**{name: value})
+
+
+@pytest.mark.parametrize("maker", [tieline.connect, blocking.connect])
+def test_a_session_factory_that_cannot_be_called_is_refused_by_its_name(maker: Any) -> None:
+    with pytest.raises(TypeError, match="session_factory must be a class of sessions, not int"):
+        maker(URL, session_factory=5)
+
+
+def test_a_class_may_be_a_codec_if_it_does_all_by_itself() -> None:
+    class Static:
+        encode = staticmethod(MsgspecCodec().encode)
+        decode = staticmethod(MsgspecCodec().decode)
+        convert = staticmethod(MsgspecCodec().convert)
+
+    codec: Any = Static  # type checkers want class variables of a class
+    assert tieline.ServerSession(codec=codec).protocol.codec is Static
+
+
+@pytest.mark.row("S2", "S3")
+@pytest.mark.parametrize(
+    "maker", [tieline.serve, blocking.serve, tieline.Server], ids=["serve", "blocking.serve", "Server"]
+)
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (tieline.Methods, r"Methods is the class of a registry: did you mean Methods\(\)\?"),
+        (tieline.ClientSession, r"ClientSession is no class for the sessions of a server \(it dials\): derive it from"),
+        (Dials, r"Dials is no class .* \(it dials\)"),
+        (OfBlockingCode, r"OfBlockingCode is no class .* \(it is one of blocking code\): derive it from tie"),
+        (blocking.ClientSession, r"\(it is one of blocking code\)"),
+        (blocking.MessageSession, r"\(it is one of blocking code\)"),
+    ],
+)
+def test_a_class_that_serves_no_connection_is_refused_where_it_is_given(maker: Any, kind: Any, told: str) -> None:
+    with pytest.raises(TypeError, match=told):
+        maker(kind, URL)
+
+
+@pytest.mark.parametrize("kind", [tieline.ServerSession, tieline.MessageSession, tieline.SessionBase])
+def test_a_class_that_serves_connections_is_taken(kind: Any) -> None:
+    assert isinstance(tieline.serve(kind, URL), tieline.Server)
