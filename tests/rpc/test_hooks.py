@@ -329,6 +329,32 @@ def test_the_server_is_told_when_it_is_made() -> None:
     assert made.servers == [serve(methods, TCP_URL, hooks=made)]
 
 
+@pytest.mark.parametrize("made", [serve, blocking_serve], ids=["serve", "blocking.serve"])
+def test_a_hook_that_fails_when_the_server_is_made_keeps_nobody_from_it(
+    made: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[object] = []
+
+    class Fails(Hooks):
+        def server_made(self, server: Any) -> None:
+            raise ZeroDivisionError
+
+    class Hears(Hooks):
+        def server_made(self, server: Any) -> None:
+            told.append(server)
+
+    server = made(methods, TCP_URL, hooks=[Fails(), Hears()])
+    if made is blocking_serve:  # which is told when there is an asynchronous one in it
+        server.listen()
+        server.shutdown()
+    assert len(told) == 1
+    assert [(record.name, record.getMessage()) for record in caplog.records] == [
+        ("tieline.Server", "the hook server_made failed")
+    ]
+    assert caplog.records[0].exc_info is not None
+    assert caplog.records[0].exc_info[0] is ZeroDivisionError
+
+
 async def test_counts() -> None:
     counts = Counts()
     async with serve(methods, TCP_URL, hooks=counts) as server:

@@ -152,7 +152,10 @@ class Server(Serving):
 
             self._admission.hooks = checked_hooks(hooks)
         for each in self._admission.hooks:
-            each.server_made(self)
+            try:
+                each.server_made(self)
+            except Exception:
+                self._log.exception("the hook server_made failed")
         self._factory = protocol_factory
         self._failure_log = FailureLog()
         self._sock = sock
@@ -166,6 +169,10 @@ class Server(Serving):
             f"{addresses} listening, {len(self.sessions)} sessions" if addresses else f"{self.endpoint} not listening"
         )
         return f"<{type(self).__name__} {state}>"
+
+    @property
+    def _log(self) -> logging.Logger:
+        return logging.getLogger(f"tieline.{type(self).__name__}")
 
     # --- listening -----------------------------------------------------------------------------------------------
 
@@ -237,7 +244,7 @@ class Server(Serving):
             if fatal_in(exc) is not None:  # for whoever accepts, who lets it end the program
                 raise
             # Not left to the loop, which would say nothing and leave the connection open.
-            logging.getLogger(f"tieline.{type(self).__name__}").exception("a connection could not be served")
+            self._log.exception("a connection could not be served")
             return _Refusal()
         return protocol
 
