@@ -100,7 +100,7 @@ class SeesAll(ByName):
 class PlainSeesAll(ServerSession):
     """The same by a plain function, which may return an awaitable or not."""
 
-    def handle_request(self, request: RPCRequest) -> object:  # type: ignore[override]  # plain on purpose
+    def handle_request(self, request: RPCRequest) -> object:
         return super().handle_request(request) if request.method == "who" else "plain"
 
 

@@ -19,9 +19,10 @@ from tieline.wire.anew import told_anew
 from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableSet
+    from collections.abc import Callable, Coroutine, MutableSet
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
+    from typing import Concatenate, ParamSpec, TypeVar
 
     from tieline.endpoints.secured import TLSChoice
     from tieline.runtimes.admission import Admission
@@ -29,7 +30,17 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.items import RPCRequest
     from tieline.wire.jsonrpc.outgoing_batches import RPCBatchOut
 
+    ParamsT = ParamSpec("ParamsT")
+    SelfT = TypeVar("SelfT")
+
 __all__ = ["SessionBase"]
+
+
+def _plain_or_async(
+    method: Callable[Concatenate[SelfT, ParamsT], Coroutine[Any, Any, object]],
+) -> Callable[Concatenate[SelfT, ParamsT], Any]:
+    """Return *method* as it is, for type checkers declared so that it may be overridden by a plain function as well."""
+    return method
 
 
 class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
@@ -47,6 +58,7 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
 
     # --- for subclasses ------------------------------------------------------------------------------------------
 
+    @_plain_or_async
     async def handle_request(self, request: RPCRequest) -> object:
         """Handle a request or notification, and return its result. Override it to handle all of them yourself.
 
