@@ -69,14 +69,16 @@ class AnyStreamProtocol(ABC, Generic[SentT_contra, ReceivedT_co]):
             return super().__class_getitem__(both(cls, params))
 
     @overload
-    def __init__(self, serializer: AbstractIncrementalPacketSerializer[SentT_contra, ReceivedT_co]) -> None:
+    def __init__(
+        self, serializer: AbstractIncrementalPacketSerializer[SentT_contra, ReceivedT_co], converter: None = None
+    ) -> None:
         """Take the types of packets from *serializer*."""
 
     @overload
     def __init__(
         self,
         serializer: AbstractIncrementalPacketSerializer[Any, Any],
-        converter: AbstractPacketConverterComposite[SentT_contra, ReceivedT_co, Any, Any] | None = None,
+        converter: AbstractPacketConverterComposite[SentT_contra, ReceivedT_co, Any, Any],
     ) -> None:
         """Take the types of packets from *converter*."""
 
@@ -243,14 +245,16 @@ class DatagramProtocol(Generic[SentT_contra, ReceivedT_co]):
             return super().__class_getitem__(both(cls, params))
 
     @overload
-    def __init__(self, serializer: AbstractPacketSerializer[SentT_contra, ReceivedT_co]) -> None:
+    def __init__(
+        self, serializer: AbstractPacketSerializer[SentT_contra, ReceivedT_co], converter: None = None
+    ) -> None:
         """Take the types of packets from *serializer*."""
 
     @overload
     def __init__(
         self,
         serializer: AbstractPacketSerializer[Any, Any],
-        converter: AbstractPacketConverterComposite[SentT_contra, ReceivedT_co, Any, Any] | None = None,
+        converter: AbstractPacketConverterComposite[SentT_contra, ReceivedT_co, Any, Any],
     ) -> None:
         """Take the types of packets from *converter*."""
 

@@ -78,7 +78,7 @@ Raising = type[Exception] | tuple[type[Exception], ...]
 REFUSED: list[tuple[Any, Raising, str]] = [
     (lambda: JSONSerializer(limit=0), ValueError, "limit must be 1 or more, not 0"),
     (lambda: JSONSerializer(limit=True), TypeError, "limit must be an int, not bool"),
-    (lambda: JSONSerializer(limit=2.5), TypeError, "limit must be an int, not float"),  # type: ignore[arg-type]  # that is the point
+    (lambda: JSONSerializer(limit=2.5), TypeError, "limit must be an int, not float"),  # type: ignore[call-overload]  # that is the point
     (lambda: Marked("<>"), TypeError, "separator must be bytes, not str"),  # type: ignore[arg-type]  # that is the point
     (lambda: Marked(b""), ValueError, "separator must not be empty"),
     (lambda: Four(0), ValueError, "limit must be 1 or more, not 0"),
@@ -105,7 +105,7 @@ REFUSED: list[tuple[Any, Raising, str]] = [
     (lambda: EncryptorSerializer(RAW, KEY, token_ttl=-1), ValueError, "token_ttl must be 0 or more, not -1"),
     (lambda: ZlibCompressorSerializer(RAW, compress_level=10), ValueError, "from -1 to 9, not 10"),
     (lambda: BZ2CompressorSerializer(RAW, compress_level=0), ValueError, "from 1 to 9, not 0"),
-    (lambda: StapledPacketSerializer(RAW, 5), TypeError, "not int"),  # type: ignore[arg-type]  # that is the point
+    (lambda: StapledPacketSerializer(RAW, 5), TypeError, "not int"),  # type: ignore[call-overload]  # that is the point
     (lambda: StapledPacketConverter(5, 6), TypeError, "an AbstractPacketConverterComposite, not int"),  # type: ignore[arg-type]  # that is the point
     (lambda: StapledPacketConverter(AbstractPacketConverter, 6), TypeError, "AbstractPacketConverter itself"),  # type: ignore[arg-type]  # that is the point
 ]

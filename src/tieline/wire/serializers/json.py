@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 import msgspec
 
@@ -158,10 +158,44 @@ class JSONSerializer(AutoSeparatedPacketSerializer[SentT_contra, ReceivedT_co]):
 
     __slots__ = ("_decode", "_encode", "_serialize", "_use_lines")
 
+    @overload
     def __init__(
         self,
         *,
-        type: type[ReceivedT_co] | Any = Any,
+        type: type[ReceivedT_co],
+        strict: bool = True,
+        enc_hook: Callable[[Any], Any] | None = None,
+        dec_hook: Callable[[Any, Any], Any] | None = None,
+        float_hook: Callable[[str], Any] | None = None,
+        order: Literal["deterministic", "sorted"] | None = None,
+        decimal_format: Literal["string", "number"] = "string",
+        uuid_format: Literal["canonical", "hex"] = "canonical",
+        use_lines: bool = True,
+        limit: int = DEFAULT_LIMIT,
+    ) -> None:
+        """Receive what is of a class, as type checkers know it."""
+
+    @overload
+    def __init__(
+        self: JSONSerializer[Any, Any],
+        *,
+        type: object = Any,
+        strict: bool = True,
+        enc_hook: Callable[[Any], Any] | None = None,
+        dec_hook: Callable[[Any, Any], Any] | None = None,
+        float_hook: Callable[[str], Any] | None = None,
+        order: Literal["deterministic", "sorted"] | None = None,
+        decimal_format: Literal["string", "number"] = "string",
+        uuid_format: Literal["canonical", "hex"] = "canonical",
+        use_lines: bool = True,
+        limit: int = DEFAULT_LIMIT,
+    ) -> None:
+        """Receive what type checkers have no word for, or anything."""
+
+    def __init__(
+        self,
+        *,
+        type: object = Any,
         strict: bool = True,
         enc_hook: Callable[[Any], Any] | None = None,
         dec_hook: Callable[[Any, Any], Any] | None = None,

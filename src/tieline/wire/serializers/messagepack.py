@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 import msgspec
 
@@ -91,10 +91,46 @@ class MessagePackSerializer(ScannedSerializer[SentT_contra, ReceivedT_co]):
 
     __slots__ = ("_encode", "_is_typed", "_unpack")
 
+    @overload
     def __init__(
         self,
         *,
-        type: type[ReceivedT_co] | Any = Any,
+        type: type[ReceivedT_co],
+        strict: bool = True,
+        enc_hook: Callable[[Any], Any] | None = None,
+        dec_hook: Callable[[Any, Any], Any] | None = None,
+        ext_hook: Callable[[int, memoryview], Any] | None = None,
+        order: Literal["deterministic", "sorted"] | None = None,
+        decimal_format: Literal["string", "number"] = "string",
+        uuid_format: Literal["canonical", "hex", "bytes"] = "canonical",
+        text_keys: bool = True,
+        max_depth: int = 128,
+        limit: int = DEFAULT_LIMIT,
+    ) -> None:
+        """Receive what is of a class, as type checkers know it."""
+
+    @overload
+    def __init__(
+        self: MessagePackSerializer[Any, Any],
+        *,
+        type: object = Any,
+        strict: bool = True,
+        enc_hook: Callable[[Any], Any] | None = None,
+        dec_hook: Callable[[Any, Any], Any] | None = None,
+        ext_hook: Callable[[int, memoryview], Any] | None = None,
+        order: Literal["deterministic", "sorted"] | None = None,
+        decimal_format: Literal["string", "number"] = "string",
+        uuid_format: Literal["canonical", "hex", "bytes"] = "canonical",
+        text_keys: bool = True,
+        max_depth: int = 128,
+        limit: int = DEFAULT_LIMIT,
+    ) -> None:
+        """Receive what type checkers have no word for, or anything."""
+
+    def __init__(
+        self,
+        *,
+        type: object = Any,
         strict: bool = True,
         enc_hook: Callable[[Any], Any] | None = None,
         dec_hook: Callable[[Any, Any], Any] | None = None,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from tieline.wire.serializers.abc import (
     AbstractIncrementalPacketSerializer,
@@ -38,28 +38,53 @@ class StapledPacketSerializer(AbstractPacketSerializer[SentT_contra, ReceivedT_c
 
     __slots__ = ("_received", "_sent")
 
+    _sent: Any
+    _received: Any
+
+    @overload
+    def __new__(
+        cls,
+        sent_packet_serializer: AbstractIncrementalPacketSerializer[SentT_contra, Any],
+        received_packet_serializer: BufferedIncrementalPacketSerializer[Any, ReceivedT_co],
+    ) -> _StapledBuffered[SentT_contra, ReceivedT_co]:
+        """It is for streams, and reads from a buffer as well."""
+
+    @overload
+    def __new__(
+        cls,
+        sent_packet_serializer: AbstractIncrementalPacketSerializer[SentT_contra, Any],
+        received_packet_serializer: AbstractIncrementalPacketSerializer[Any, ReceivedT_co],
+    ) -> _StapledIncremental[SentT_contra, ReceivedT_co]:
+        """It is for streams."""
+
+    @overload
+    def __new__(
+        cls,
+        sent_packet_serializer: AbstractPacketSerializer[SentT_contra, Any],
+        received_packet_serializer: AbstractPacketSerializer[Any, ReceivedT_co],
+    ) -> StapledPacketSerializer[SentT_contra, ReceivedT_co]:
+        """It is for datagrams, or for a frame around it."""
+
     def __new__(
         cls,
         sent_packet_serializer: AbstractPacketSerializer[SentT_contra, Any],
         received_packet_serializer: AbstractPacketSerializer[Any, ReceivedT_co],
     ) -> StapledPacketSerializer[SentT_contra, ReceivedT_co]:
         """Return a serializer that can do what both can."""
+        kind: type[StapledPacketSerializer[Any, Any]] = cls
         if cls is StapledPacketSerializer and isinstance(sent_packet_serializer, AbstractIncrementalPacketSerializer):
-            # Any, since pyright does not see the parameters of what `object` makes.
-            new: Any = object.__new__
             if isinstance(received_packet_serializer, BufferedIncrementalPacketSerializer):
-                return new(_StapledBuffered)  # type: ignore[no-any-return]  # a subclass of what was asked for
-            if isinstance(received_packet_serializer, AbstractIncrementalPacketSerializer):
-                return new(_StapledIncremental)  # type: ignore[no-any-return]  # a subclass of what was asked for
-        return super().__new__(cls)
+                kind = _StapledBuffered
+            elif isinstance(received_packet_serializer, AbstractIncrementalPacketSerializer):
+                kind = _StapledIncremental
+        new: Any = object.__new__  # Any, since checkers take it to make what its class is, and that alone
+        return new(kind)  # type: ignore[no-any-return]  # that, or a subclass of it
 
-    def __init__(
-        self,
-        sent_packet_serializer: AbstractPacketSerializer[SentT_contra, Any],
-        received_packet_serializer: AbstractPacketSerializer[Any, ReceivedT_co],
-    ) -> None:
-        self._sent: Any = checked_serializer(sent_packet_serializer)
-        self._received: Any = checked_serializer(received_packet_serializer)
+    if not TYPE_CHECKING:  # checkers would take the class from here, and not what `__new__` makes
+
+        def __init__(self, sent_packet_serializer, received_packet_serializer):
+            self._sent = checked_serializer(sent_packet_serializer)
+            self._received = checked_serializer(received_packet_serializer)
 
     @property
     def sent_packet_serializer(self) -> AbstractPacketSerializer[SentT_contra, Any]:
