@@ -119,6 +119,9 @@ async def test_a_client_of_users_own_needs_no_more_than_what_is_abstract() -> No
         async for packet in client:
             assert packet == 0
             break
+        await client.send_packets([1, 1])
+        assert [await client.recv_packets(), await client.recv_packets()] == [[1], [0]]
+        assert client.get_extra_info("peername", "nobody knows") == "nobody knows"
     assert client.is_closing()
 
 

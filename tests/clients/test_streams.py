@@ -525,6 +525,7 @@ class Mine(AbstractNetworkClient[int]):
 
     def __init__(self) -> None:
         self.left = [1, 2, 3]
+        self.timeouts: list[float | None] = []
 
     def is_closed(self) -> bool:
         return not self.left
@@ -533,6 +534,7 @@ class Mine(AbstractNetworkClient[int]):
         self.left = []
 
     def send_packet(self, packet: int, /, *, timeout: float | None = None) -> None:
+        self.timeouts.append(timeout)
         self.left.append(packet)
 
     def recv_packet(self, *, timeout: float | None = None) -> int:
@@ -550,6 +552,19 @@ def test_a_client_of_a_user_iterates_as_well() -> None:
         client.send_packet(4)
         assert list(client.iter_received_packets(timeout=5)) == [1, 2, 3, 4]
     assert client.is_closed()
+
+
+def test_and_sends_and_receives_several_as_those_of_ours_do() -> None:
+    with Mine() as client:
+        client.send_packets([4, 5])
+        client.send_packets([6], timeout=0)
+        client.send_packets([7], timeout=60)
+        assert client.timeouts[:3] == [None, None, 0]
+        assert 0 < (client.timeouts[3] or 0) <= 60
+        assert [client.recv_packets(timeout=0) for _ in range(7)] == [[1], [2], [3], [4], [5], [6], [7]]
+        assert client.get_extra_info("peername") is None
+        with pytest.raises(ValueError, match="timeout must be 0 or more"):
+            client.send_packets([], timeout=-1)
 
 
 @pytest.mark.row("K20")

@@ -13,7 +13,7 @@ from tieline.finite import check_timeout
 from tieline.wire.serializers.abc import both
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
     from types import TracebackType
 
     from typing_extensions import TypeVar  # type checkers know it, and it is not asked for at run time
@@ -98,9 +98,22 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
     async def send_packet(self, packet: SentT_contra, /) -> None:
         """Send a packet."""
 
+    async def send_packets(self, packets: Iterable[SentT_contra], /) -> None:
+        """Send packets: one after the other, unless a class does better."""
+        for packet in packets:
+            await self.send_packet(packet)
+
     @abstractmethod
     async def recv_packet(self) -> ReceivedT_co:
         """Return the next packet; wait for it."""
+
+    async def recv_packets(self) -> list[ReceivedT_co]:
+        """Return what has come, at least one packet, and wait for that: it alone, unless a class does better."""
+        return [await self.recv_packet()]
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what is known of the connection by that *name*: nothing, unless a class knows more."""
+        return default
 
     @abstractmethod
     def backend(self) -> AsyncBackend:
@@ -224,9 +237,23 @@ class AbstractNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
     def send_packet(self, packet: SentT_contra, /, *, timeout: float | None = None) -> None:
         """Send a packet."""
 
+    def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
+        """Send packets within *timeout* seconds: one after the other, unless a class does better."""
+        end = None if check_timeout("timeout", timeout) is None else monotonic() + (timeout or 0.0)
+        for packet in packets:
+            self.send_packet(packet, timeout=None if end is None else max(0.0, end - monotonic()))
+
     @abstractmethod
     def recv_packet(self, *, timeout: float | None = None) -> ReceivedT_co:
         """Return the next packet; wait for it."""
+
+    def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
+        """Return what has come, at least one packet, and wait for that: it alone, unless a class does better."""
+        return [self.recv_packet(timeout=timeout)]
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what is known of the connection by that *name*: nothing, unless a class knows more."""
+        return default
 
     @abstractmethod
     def fileno(self) -> int:
