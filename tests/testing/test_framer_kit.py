@@ -19,6 +19,7 @@ from tieline import (
     RecordSeparatorFramer,
     VarintFramer,
 )
+from tieline.exceptions import MessageTooLarge
 from tieline.testing import FRAMER_CASES, Case, FramerRig
 
 TEXTS = [b'{"a": 1}', b"[]", b'"' + b"x" * 400 + b'"', b"17"]
@@ -83,6 +84,50 @@ class Shares(Line):
         yield from lines
 
 
+class SharesOneSize(FramerBase):
+    """Knows but one size, that of the message which has begun last, on whatever connection."""
+
+    size = 0
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._begun = False
+
+    def frame(self, messages: Iterable[bytes]) -> bytes:
+        return b"".join(bytes([len(message)]) + message for message in messages)
+
+    def messages(self, data: bytes) -> Iterator[bytes]:
+        self._held += data
+        while self._held or self._begun:
+            if not self._begun:
+                type(self).size, self._held, self._begun = self._held[0], self._held[1:], True
+            if len(self._held) < self.size:
+                break
+            message, self._held, self._begun = self._held[: self.size], self._held[self.size :], False
+            yield message
+        self.pending = len(self._held) + self._begun
+
+
+class GivesViews(Line):
+    def messages(self, data: bytes) -> Iterator[bytes]:
+        return map(memoryview, super().messages(data))  # type: ignore[arg-type]  # that is the point
+
+
+class OneTooMany(Line):
+    """Takes one byte more than it says."""
+
+    def messages(self, data: bytes) -> Iterator[bytes]:
+        for line in super().messages(data):
+            self._check(len(line))
+            yield line
+        self._check(self.pending)
+
+    def _check(self, size: int) -> None:
+        if size > 101:
+            self.pending = 0
+            raise MessageTooLarge(101, size)
+
+
 class NeverTells(Line):
     def messages(self, data: bytes) -> Iterator[bytes]:
         yield from super().messages(data)
@@ -115,6 +160,9 @@ BROKEN: list[tuple[Any, str, dict[str, Any]]] = [
     (ForgetsTheRest, "every_cut", {}),
     (KeepsTheNewline, "round_trip", {}),
     (Shares, "framers_are_apart", {}),
+    (SharesOneSize, "framers_are_apart", {}),
+    (GivesViews, "round_trip", {}),
+    (OneTooMany, "the_limit", {"limit": 100}),
     (NeverTells, "part_of_a_message", {}),
     (ShowsPieces, "part_of_a_message", {}),
     (Stumbles, "any_bytes[*]", {}),

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["cuts_of", "in_pieces"]
+__all__ = ["TURNS", "cuts_of", "in_pieces"]
 
 # Streams up to this length are cut at each place and into single bytes; longer ones at both ends and here and there.
 SHORT: Final = 300
 ENDS: Final = 60
 LONGEST_BYTE_BY_BYTE: Final = 10_000
+# How many bytes come at once of each of two streams that come in turns: so that now they are at the same place of what
+# they say, and now at others.
+TURNS: Final = ((1, 1), (1, 3), (3, 2))
 
 
 def in_pieces(data: bytes, size: int) -> list[bytes]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import MessageTooLarge
 from tieline.testing.contracts import checked, expect, numbered
-from tieline.testing.cuts import cuts_of, in_pieces
+from tieline.testing.cuts import TURNS, cuts_of, in_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -66,6 +67,8 @@ async def round_trip(rig: FramerRig) -> None:
     taken, fault = framer.take(_stream(rig))
     expect(fault is None, repr(fault), "no fault")
     expect(taken == list(rig.messages), f"{len(taken)} messages", f"the {len(rig.messages)} that were framed")
+    kinds = [type(message).__name__ for message in taken]
+    expect(not framer.frames_bytes or {*kinds} <= {"bytes"}, kinds, "bytes")
     expect(framer.pending == 0, f"{framer.pending} bytes pending", "none between two messages")
     one_by_one = b"".join(rig.make().frame([message]) for message in rig.messages)
     expect(rig.played([one_by_one])[0] == taken, "other messages", "the same when each is framed by itself")
@@ -95,14 +98,20 @@ async def part_of_a_message(rig: FramerRig) -> None:
     expect((len(taken), fault, framer.pending) == (1, None, 0), (len(taken), fault, framer.pending), "the message")
 
 
-@checked("F1 F8", "two framers share nothing")
+@checked("F1 F8", "two framers share nothing, though their bytes come in turns")
 async def framers_are_apart(rig: FramerRig) -> None:
-    whole = _stream(rig)
-    one, other = rig.make(), rig.make()
-    expect(one is not other, "the same framer", "a new one each time")
-    one.take(whole[: len(whole) // 2])
-    taken, fault = other.take(whole)
-    expect((taken, fault) == (list(rig.messages), None), (len(taken), fault), "all messages at the other one")
+    messages = (list(rig.messages), [*reversed(rig.messages)])
+    for sizes in TURNS:
+        one, other = rig.make(), rig.make()
+        expect(one is not other, "the same framer", "a new one each time")
+        streams = [in_pieces(rig.make().frame(several), size) for several, size in zip(messages, sizes, strict=True)]
+        seen: tuple[list[Any], list[Any]] = ([], [])
+        for pieces in zip_longest(*streams, fillvalue=b""):
+            for framer, piece, got in zip((one, other), pieces, seen, strict=True):
+                taken, fault = framer.take(piece)
+                got += taken
+                expect(fault is None, repr(fault), "no fault")
+        expect(seen == messages, [len(got) for got in seen], "the messages of each, in their order")
 
 
 @checked("F2", "bytes that are no stream are a fault, behind the messages before them, at every cut")
@@ -162,6 +171,9 @@ async def the_limit(rig: FramerRig) -> None:
     exact = rig.make()
     taken, fault = exact.take(exact.frame([b"1" * rig.limit]))
     expect((len(taken), fault) == (1, None), (len(taken), fault), f"a message of {rig.limit} bytes")
+    over = rig.make()
+    taken, fault = over.take(over.frame([b"1" * (rig.limit + 1)]))
+    expect(not taken and isinstance(fault, MessageTooLarge), (len(taken), fault), "MessageTooLarge of one byte more")
 
 
 FRAMER_CASES: Final = numbered(

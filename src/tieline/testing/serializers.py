@@ -27,6 +27,7 @@ from random import Random
 from typing import Any, Final
 
 from tieline.errors import DeserializeError, LimitOverrunError, PacketConversionError
+from tieline.testing.cuts import TURNS, in_pieces
 from tieline.wire.protocols import BufferedStreamProtocol, StreamProtocol
 from tieline.wire.serializers.abc import (
     AbstractIncrementalPacketSerializer,
@@ -218,7 +219,7 @@ def _read(decoder: PacketDecoder[Any], pieces: Sequence[bytes], most: int = 3) -
 
 
 def _bytewise(data: bytes) -> list[bytes]:
-    return [data[at : at + 1] for at in range(len(data))]
+    return in_pieces(data, 1)
 
 
 def _cuts(size: int) -> Sequence[int]:
@@ -333,15 +334,17 @@ def streams_do_not_meet(rig: SerializerRig) -> None:
     packets = (list(rig.packets), [*reversed(rig.packets)])
     for way, new_decoder in _ways(shared):
         frame = StreamProtocol(_for_streams(shared)).framer()
-        framed = [tuple(map(frame, pair)) for pair in zip(*packets, strict=True)]
-        streams = [_bytewise(b"".join(pieces)) for pieces in zip(*framed, strict=True)]
-        decoders = (new_decoder(), new_decoder())
-        seen: tuple[list[Any], list[Any]] = ([], [])
-        for pieces in zip_longest(*streams, fillvalue=b""):
-            for decoder, piece, back in zip(decoders, pieces, seen, strict=True):
-                decoder.feed(piece)
-                _drain(decoder, back, 1)
-        _expect(seen == packets, f"{way}: sent {packets!r}, got {seen!r}")
+        for sizes in TURNS:
+            framed = [tuple(map(frame, pair)) for pair in zip(*packets, strict=True)]
+            wholes = map(b"".join, zip(*framed, strict=True))
+            streams = [in_pieces(whole, size) for whole, size in zip(wholes, sizes, strict=True)]
+            decoders = (new_decoder(), new_decoder())
+            seen: tuple[list[Any], list[Any]] = ([], [])
+            for pieces in zip_longest(*streams, fillvalue=b""):
+                for decoder, piece, back in zip(decoders, pieces, seen, strict=True):
+                    decoder.feed(piece)
+                    _drain(decoder, back, 1)
+            _expect(seen == packets, f"{way}: sent {packets!r}, got {seen!r}")
 
 
 @_case
@@ -416,8 +419,7 @@ def the_limit_holds(rig: SerializerRig) -> None:
     """A packet over the limit is a LimitOverrunError, told once, in every way and at any cut; no part of it is one."""
     for stream, goes_on in rig.too_large:
         first, last = _frames(rig)[:2]
-        in_64s = [stream[at : at + 64] for at in range(0, len(stream), 64)]
-        for pieces in (*_all_cuts(first + stream + last), [first, *in_64s, last]):
+        for pieces in (*_all_cuts(first + stream + last), [first, *in_pieces(stream, 64), last]):
             for way, decoder in _decoders(rig):
                 _check_overrun(way, decoder, pieces, rig.packets, goes_on)
 
