@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import tracemalloc
 import zlib
 
 import pytest
@@ -137,6 +139,89 @@ def test_in_a_stream_empty_messages_bring_nothing(piece: int) -> None:
     assert close_code(server.data_to_send()) == 1008
 
 
+@pytest.mark.row("H72")
+@pytest.mark.parametrize(
+    ("nothing", "frames"),
+    [
+        pytest.param(frame(BINARY, b"\0", rsv=4), 1, id="compressed"),
+        pytest.param(frame(BINARY, fin=False) + frame(CONTINUATION), 2, id="in fragments"),
+    ],
+)
+def test_in_a_stream_empty_messages_bring_nothing_in_whatever_they_come(nothing: bytes, frames: int) -> None:
+    settings = {"carriage": "stream", "compression": True}
+    _, server = opened(settings, settings)
+    assert server.receive(nothing * (MAX_IDLE_FRAMES // frames)) == b""
+    assert server.error is None
+    server.receive(nothing)
+    assert "bring nothing" in str(server.error)
+    assert close_code(server.data_to_send()) == 1008
+
+
+def deflated(content: bytes) -> bytes:
+    """Return what a compressed message is (RFC 7692, section 7.2.1)."""
+    deflating = zlib.compressobj(9, zlib.DEFLATED, -12)
+    return (deflating.compress(content) + deflating.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\0\0\xff\xff")
+
+
+def last_block(content: bytes) -> bytes:
+    """Return *content*, compressed into blocks of which the last is marked so (RFC 7692, section 7.2.3.4)."""
+    deflating = zlib.compressobj(9, zlib.DEFLATED, -12)
+    return deflating.compress(content) + deflating.flush()
+
+
+@pytest.mark.parametrize("padding", [b"", b"\0"])
+@pytest.mark.parametrize("size", [3, 9000])
+def test_each_message_may_end_with_a_last_block(padding: bytes, size: int) -> None:
+    _, server = opened({"compression": True}, {"compression": True})
+    sent = [os.urandom(size) for _ in range(3)]
+    whole = [last_block(one) + padding for one in sent]
+    parts = b"".join(
+        frame(BINARY, one[:2], fin=False, rsv=4) + frame(CONTINUATION, one[2:], fin=False) + frame(CONTINUATION)
+        for one in whole
+    )
+    assert told(server, b"".join(frame(BINARY, one, rsv=4) for one in whole) + parts) == [*sent, *sent]
+    assert told(server, frame(TEXT, deflated(b"{}"), rsv=4)) == [b"{}"]
+    assert server.error is None
+
+
+@pytest.mark.row("H72", "H75")
+@pytest.mark.parametrize(
+    "stream",
+    [
+        pytest.param(frame(BINARY, last_block(b"{}") + b"x" * 90, rsv=4), id="one frame"),
+        pytest.param(frame(BINARY, last_block(b"{}") + last_block(b"{}"), rsv=4), id="twice"),
+        pytest.param(
+            frame(BINARY, last_block(b"{}"), rsv=4, fin=False) + frame(CONTINUATION, b"x" * 90, fin=False), id="behind"
+        ),
+        pytest.param(frame(BINARY, last_block(b"{}"), rsv=4, fin=False) + frame(CONTINUATION, b"x"), id="at the end"),
+    ],
+)
+def test_what_stands_behind_a_last_block_is_not_kept(stream: bytes) -> None:
+    _, server = opened({"compression": True}, {"compression": True})
+    assert told(server, frame(TEXT, b"before") + stream + frame(TEXT, b"behind")) == [b"before"]
+    assert "behind the end of its data" in str(server.error)
+    assert close_code(server.data_to_send()) == 1002
+
+
+@pytest.mark.row("H72")
+@pytest.mark.parametrize("compression", [False, True])
+def test_nothing_is_kept_of_a_message_that_was_handed_up(*, compression: bool) -> None:
+    _, server = opened({"compression": compression}, {"compression": compression})
+    size = 1_000_000
+    stream = (
+        frame(BINARY, deflated(bytes(size)), rsv=4)
+        if compression
+        else frame(BINARY, b"x", fin=False) + frame(CONTINUATION, bytes(size))
+    )
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        assert len(server.receive(stream)) > size
+        assert tracemalloc.get_traced_memory()[0] - before < size // 4
+    finally:
+        tracemalloc.stop()
+
+
 def test_empty_messages_are_messages_where_messages_are_kept_apart() -> None:
     _, server = opened()
     assert told(server, frame(BINARY) * 500) == [b""] * 500
@@ -196,12 +281,6 @@ def test_what_rfc_6455_forbids_ends_the_connection(fault: bytes, code: int) -> N
     assert "breaks the WebSocket protocol" in str(server.error)
     assert close_code(server.data_to_send()) == code
     assert server.is_over
-
-
-def deflated(content: bytes) -> bytes:
-    """Return what a compressed message is (RFC 7692, section 7.2.1)."""
-    deflating = zlib.compressobj(9, zlib.DEFLATED, -12)
-    return (deflating.compress(content) + deflating.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\0\0\xff\xff")
 
 
 ENDS = {

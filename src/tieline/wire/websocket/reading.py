@@ -4,7 +4,7 @@
 Nearly all frames are plain: they hold a whole message (RFC 6455, section 5.2). The core of websockets takes some 6 us
 for one, what is here a tenth of it. What is not plain, and what is wrong, is left to the core, each frame by itself;
 so all rules but those of UTF-8 and of lengths are the core's. What the core does not bound is bounded here: frames that
-carry nothing, and how much is read in one turn.
+carry nothing, how much is read in one turn, and what is kept of frames that have been read.
 
 What ends the stream, a close frame or a fault, has its effect in a turn of its own, behind what came before it. So that
 is handled, and can be answered, whether both came together or not. The core, which would say nothing more once it has
@@ -13,6 +13,7 @@ found a fault, is held back until then.
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import MessageTooLarge, RemoteProtocolError, WebSocketClosed
@@ -44,6 +45,11 @@ _PLAIN_BINARY: Final = 0x80 | _BINARY
 
 # What stands in the second byte for a length that is told behind it, and the least that is to be told so.
 _LEAST: Final = {126: SHORT + 1, 127: 0x10000}
+
+# What may stand behind the last block of compressed data, where the peer has marked one as the last (RFC 7692, section
+# 7.2.3.4): the empty block that is added to each message (section 7.2.2), with or without the byte that pads it.
+_ADDED: Final = b"\0\0\xff\xff"
+_BEHIND_THE_LAST: Final = frozenset({_ADDED, b"\0" + _ADDED})
 
 _PROTOCOL_ERROR: Final = 1002
 _POLICY_VIOLATION: Final = 1008
@@ -297,7 +303,7 @@ class FrameReading:
             self.peer_closed = True
             self.end = WebSocketClosed(int(close.code), close.reason)
             return
-        if opcode > _CLOSE or not (frame.data or frame.fin):
+        if opcode > _CLOSE or not (frame.data or (frame.fin and not self._is_stream)):
             self._idle_frames += 1
             if self._idle_frames > MAX_IDLE_FRAMES:
                 self._too_idle(bool(found))
@@ -307,11 +313,33 @@ class FrameReading:
             self._idle_frames = 0
         if opcode in (_TEXT, _BINARY):
             self._is_text = opcode == _TEXT
+        if self._core.extensions and not self._is_inflated(frame.fin):
+            text = "a compressed WebSocket message goes on behind the end of its data"
+            self._break(_PROTOCOL_ERROR, text, is_behind=bool(found))
+            return
         self._has_fragments = not frame.fin
         self._fragments += frame.data
+        frame.data = b""  # the core refers to its last frame until the next one, of which it may have inflated much
         if frame.fin:
             whole, self._fragments = bytes(self._fragments), bytearray()
             self._add_message(whole, found)
+
+    def _is_inflated(self, fin: bool) -> bool:
+        """Return whether all that has come of a message was inflated.
+
+        Behind a last block nothing is: what comes there is kept instead, for as long as there is the object that
+        inflates, and copied each time. So it is no longer used then.
+        """
+        for extension in self._core.extensions:
+            inflating: Any = getattr(extension, "decoder", None)  # there is none where each message has its own
+            if inflating is not None and inflating.eof:
+                rest = inflating.unused_data if fin else inflating.unused_data + _ADDED
+                if rest not in _BEHIND_THE_LAST:
+                    return False
+                if fin:
+                    known: Any = extension
+                    known.decoder = zlib.decompressobj(-known.remote_max_window_bits)
+        return True
 
     def _add_message(self, content: bytes, found: list[bytes]) -> None:
         if not self._is_text or content.isascii() or self._is_utf8(content, bool(found)):
