@@ -285,6 +285,33 @@ def test_a_message_that_ends_in_time_is_not_cut_and_neither_is_one_that_is_not_r
     assert messages(stage.server.upper.data) == [b"[1]"] * 20_006
 
 
+def test_each_message_has_its_own_time_where_each_read_ends_in_the_middle_of_one() -> None:
+    stage = opened(message_timeout=30.0)
+    whole = frame(TEXT, b"[1]" * 100)
+    stage.server.layer.data_received(whole[:99])
+    for _ in range(10):
+        stage.host.move_to(stage.host.time + 20.0)
+        stage.server.layer.data_received(whole[99:] + whole[:99])
+    assert len(messages(stage.server.upper.data)) == 10
+    stage.host.move_to(stage.host.time + 29.0)
+    assert "lost" not in stage.server.told
+    stage.host.move_to(stage.host.time + 1.0)
+    stage.run()
+    assert "not complete after 30 s" in str(stage.server.upper.error)
+    assert lost_with(stage.client).code == 1008
+    assert stage.host.armed() == []
+
+
+def test_what_is_left_in_a_later_turn_has_its_time_as_well() -> None:
+    stage = opened(message_timeout=30.0)
+    stage.server.layer.data_received(frame(TEXT, b"7") * (MAX_FRAMES + 1) + frame(TEXT, b"8", fin=False))
+    stage.run()
+    assert len(messages(stage.server.upper.data)) == MAX_FRAMES + 1
+    stage.host.move_to(stage.host.time + 30.0)
+    stage.run()
+    assert "not complete after 30 s" in str(stage.server.upper.error)
+
+
 def test_a_server_that_goes_down_says_so() -> None:
     is_down = False
     stage = opened(is_leaving=lambda: is_down)

@@ -60,6 +60,7 @@ class WebSocketLayer(Layer):
         "_is_leaving",
         "_linger",
         "_lingers",
+        "_message_began",
         "_message_timeout",
         "_message_timer",
         "_ping_interval",
@@ -103,6 +104,7 @@ class WebSocketLayer(Layer):
         self._ping_timer: Timer | None = None
         self._message_timeout = message_timeout
         self._message_timer: Timer | None = None  # runs while a message is not complete
+        self._message_began = 0.0  # when its first byte was read
         self._linger = linger
         self._lingers = False
         self._is_leaving = is_leaving
@@ -137,7 +139,6 @@ class WebSocketLayer(Layer):
             super().data_received(data)
             if machine.overhead > TOLD_AT_ONCE:
                 self._tell_overhead()
-            self._time_message()
             return
         found = machine.receive(data)
         if machine.overhead > TOLD_AT_ONCE:
@@ -153,9 +154,14 @@ class WebSocketLayer(Layer):
                     self._tell_lost()
             return
         self._received(found)
+        self._time_message(found)
         if machine.is_over:
             self._check_end()
-        self._time_message()
+
+    def _receive(self, data: bytes | memoryview) -> None:
+        found = self._filter.receive(data)
+        self._received(found)
+        self._time_message(found)
 
     def _tell_overhead(self, *, is_last: bool = False) -> None:
         """Tell how many bytes have come that were not handed up; those of a message may be, once it is complete."""
@@ -167,23 +173,35 @@ class WebSocketLayer(Layer):
 
     # --- messages that do not end --------------------------------------------------------------------------------
 
-    def _time_message(self) -> None:
-        """Give the message that is not complete its time, however many pieces it comes in."""
+    def _time_message(self, found: bytes) -> None:
+        """Give the message that is not complete its time, however many pieces it comes in.
+
+        *found* is what was completed by what has just been read: what is not complete now has begun behind it.
+        """
         if self._message_timeout is None:
             return
         if self._filter.is_between or self._state is not State.OPEN:
             if self._message_timer is not None:
                 self._message_timer.cancel()
                 self._message_timer = None
-        elif self._message_timer is None:
-            self._message_timer = self._host.call_at(self._host.now() + self._message_timeout, self._message_is_late)
+        elif found or self._message_timer is None:
+            self._message_began = self._host.now()
+            if self._message_timer is None:
+                self._watch_message()
+
+    def _watch_message(self) -> None:
+        assert self._message_timeout is not None
+        self._message_timer = self._host.call_at(self._message_began + self._message_timeout, self._message_is_late)
 
     def _message_is_late(self) -> None:
         self._message_timer = None
         assert self._message_timeout is not None
         if self._lower_paused:  # it is not read on, which is no fault of the peer
-            self._time_message()
+            self._time_message(b"")
         elif self._state is State.OPEN and not self._filter.is_between:
+            if self._host.now() < self._message_began + self._message_timeout:
+                self._watch_message()  # it is another message than that for which the timer was set
+                return
             self._filter.give_up_message(self._message_timeout)
             self._write_answers()
             self._check_end()
