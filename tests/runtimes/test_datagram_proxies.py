@@ -115,6 +115,18 @@ async def test_what_is_no_datagram_of_the_target_is_dropped_and_counted(runtime:
             assert client.transport.get_extra_info("dropped") == 7
 
 
+async def test_a_relay_whose_socket_is_one_for_ipv4_and_ipv6_may_name_the_target_so(runtime: Any) -> None:
+    async with Scene(runtime) as scene:
+        with udp() as peer, Relay() as relay:
+            host, port = peer.getsockname()
+            client = await scene.opened(None, (host, port), proxy=relay.url)
+            client.transport.sendto(b"hello")
+            await aio.to_thread(peer.recv, 100)
+            relay.send(b"\0\0\0\4" + bytes(10) + b"\xff\xff\x7f\0\0\1" + port.to_bytes(2) + b"answer")
+            await scene.until(lambda: client.got)
+            assert (client.got, client.senders) == ([b"answer"], [(host, port)])
+
+
 async def test_the_end_of_the_connection_to_the_proxy_is_the_end(runtime: Any) -> None:
     async with Scene(runtime) as scene:
         with udp() as peer, Relay() as relay:

@@ -15,7 +15,7 @@ from tieline.runtimes.contract import DatagramTransport, Protocol
 from tieline.runtimes.datagram_sockets import Asked, opened
 from tieline.wire.addresses import named
 from tieline.wire.proxies.datagrams import relay_address, unwrapped, wrapped
-from tieline.wire.proxies.hosts import as_ip
+from tieline.wire.proxies.hosts import as_ip, unmapped
 from tieline.wire.proxies.socks5 import SOCKS5Associate
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ class Association(DatagramTransport):
         self._dropped = 0
         self._header_of: Any = target
         self._header = b"" if target is None else wrapped(*target, b"")
-        ip = None if target is None else as_ip(target[0])
-        self._ip = None if ip is None else str(ip)  # None = a name, which only the proxy looks up
+        # As the proxy's answers have it; None = a name, which only the proxy looks up.
+        self._ip = None if target is None or as_ip(target[0]) is None else str(unmapped(target[0]))
 
     # --- the protocol of the lower transport ---------------------------------------------------------------------
 

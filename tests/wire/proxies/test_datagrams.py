@@ -24,6 +24,11 @@ def test_a_datagram_has_its_header_and_loses_it_again(host: str, port: int, head
     assert unwrapped(header + data) == ((host, port), data)
 
 
+def test_an_ipv4_address_within_an_ipv6_one_is_told_as_what_it_is() -> None:
+    header = b"\0\0\0\x04" + bytes(10) + b"\xff\xff\xc0\x00\x02\x01\x00\x35"
+    assert unwrapped(header + b"data") == (("192.0.2.1", 53), b"data")
+
+
 @pytest.mark.parametrize(("host", "port", "header"), ROWS)
 def test_a_datagram_that_ends_in_its_header_is_none(host: str, port: int, header: bytes) -> None:
     for length in range(len(header)):

@@ -12,7 +12,7 @@ from typing import ClassVar, Final, TypeVar
 from tieline.errors import SOCKSFailure, SOCKSProtocolError
 from tieline.wire.proxies.codes import NOT_ACCEPTED, REFUSED_PASSWORD, socks5_failure
 from tieline.wire.proxies.dialogue import Address, Dialogue, Talk
-from tieline.wire.proxies.hosts import as_ip, check_port, name_bytes
+from tieline.wire.proxies.hosts import as_ip, check_port, name_bytes, unmapped
 
 __all__ = [
     "SOCKS5",
@@ -149,11 +149,14 @@ def address_field(host: str) -> bytes:
 
 
 def read_host(kind: int, field: bytes) -> str:
-    """Return the host that *field* spells out, an address of the type *kind* without its byte of length."""
+    """Return the host that *field* spells out, an address of the type *kind* without its byte of length.
+
+    An IPv4 address is one also where it comes within an IPv6 one: so proxies tell it whose socket is one for both.
+    """
     if kind == NAME:
         # For people, and never looked up: of what is no name, no byte may do harm in a log.
         return "".join(chr(byte) if 0x20 < byte < 0x7F else "?" for byte in field)
-    return str(IPv4Address(field) if kind == IPV4 else IPv6Address(field))
+    return str(IPv4Address(field) if kind == IPV4 else unmapped(str(IPv6Address(field))))
 
 
 def _request(command: int, address: bytes, port: int) -> bytes:
