@@ -120,6 +120,10 @@ class WebSocketServer(WebSocketStream):
         host = None if absolute is None else absolute[1]
         if absolute is not None:
             target = absolute[2] if absolute[2].startswith("/") else f"/{absolute[2]}"
+        if not target.startswith("/") or "#" in target:
+            # Such go to proxies, or to nobody (RFC 9112, section 3.2); others may read another path in them.
+            self._answer(400, "the target of the request is no path")
+            return
         path = target.partition("?")[0]
         if path == self._health_path:
             self._answer_watcher(method)
