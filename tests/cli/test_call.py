@@ -2,6 +2,7 @@
 """`tieline call`: arguments, output and exit codes, against a server of `tieline serve`."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -140,11 +141,32 @@ def test_a_batch_can_come_by_a_pipe(served: Served) -> None:
     assert (done.code, done.out, done.err) == (0, "add  3\n", "")
 
 
+def test_a_batch_cannot_come_by_a_pipe_that_is_closed(
+    tieline: CommandLine, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it then
+    done = tieline("call", served.tcp, "--batch", "-")
+    assert (done.code, done.error) == (2, "cannot read the batch standard input: it is closed")
+
+
+def test_what_ends_a_line_elsewhere_is_a_character_of_a_text(
+    tieline: CommandLine, served: Served, tmp_path: Path
+) -> None:
+    path = tmp_path / "batch"
+    text = "a\u2028b\u0085c"
+    path.write_text(f'["echo", "{text}"]\r\n\r\n["add", 1]\n', "utf-8")
+    done = tieline("call", served.tcp, "--batch", str(path), "--json")
+    assert (done.code, [answer["result"] for answer in json.loads(done.out)]) == (0, [text, 2])
+
+
 BAD_BATCHES = [
     (b"", "is empty; expected lines like"),
     (b"[]", "names no method"),
     (b"nonsense", "line 1 is no JSON"),
     (b'["add", 1]\n{', "line 2 is no JSON"),
+    (b'["add", NaN]', "line 1 is no JSON"),
+    (b'["add", 1e999]', "line 1 is no JSON"),
+    (b"[" * 100_000, "line 1 is no JSON: too many brackets"),
     (b'[["add"], 7]', "request 2 is no request"),
     (b'{"params": []}', "names no method"),
     (b'{"method": "", "id": 1}', "names no method"),

@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TextIO, TypeGuard
 
 import tieline
 from tieline.cli.exits import Exit, Failure
 from tieline.cli.sending import error_object
 from tieline.cli.showing import line, readable
+from tieline.cli.words import json_value
 
 __all__ = ["Member", "as_objects", "as_text", "read", "send"]
 
@@ -45,7 +45,7 @@ def read(name: str) -> list[Member]:
     """
     shown = "standard input" if name == "-" else name
     try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        text = _standard_input() if name == "-" else Path(name).read_text(encoding="utf-8")
     except OSError as exc:
         raise Failure(Exit.USAGE, f"cannot read the batch {shown}: {(exc.strerror or str(exc)).lower()}") from exc
     except UnicodeDecodeError as exc:
@@ -56,11 +56,18 @@ def read(name: str) -> list[Member]:
     return members
 
 
+def _standard_input() -> str:
+    stream: TextIO | None = sys.stdin
+    if stream is None:
+        raise OSError("it is closed")
+    return stream.read()
+
+
 def _values(text: str, shown: str) -> list[tuple[str, Any]]:
     """Return what is in the file, each with where it stands."""
     if text.lstrip().startswith("["):
         try:
-            whole = json.loads(text)
+            whole = json_value(text)
         except ValueError:
             pass  # lines of arrays
         else:
@@ -68,11 +75,11 @@ def _values(text: str, shown: str) -> list[tuple[str, Any]]:
             if whole and not isinstance(whole[0], str):
                 return [(f"request {number}", value) for number, value in enumerate(whole, 1)]
     found: list[tuple[str, Any]] = []
-    for number, text_line in enumerate(text.splitlines(), 1):
+    for number, text_line in enumerate(text.split("\n"), 1):  # in JSON no other character ends a line
         if text_line.strip():
             try:
-                found.append((f"line {number}", json.loads(text_line)))
-            except (ValueError, RecursionError) as exc:
+                found.append((f"line {number}", json_value(text_line)))
+            except ValueError as exc:
                 raise Failure(Exit.USAGE, f"{shown}, line {number} is no JSON: {exc}; expected {_EXPECTED}") from exc
     return found
 

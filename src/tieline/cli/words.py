@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tieline.cli.exits import Exit, Failure
 
-__all__ = ["arguments", "is_number", "value_of"]
+__all__ = ["arguments", "is_number", "json_value", "value_of"]
 
 _NAMED: Final = re.compile(r"(?P<name>[^\W\d][\w.-]*)=(?P<value>.*)", re.DOTALL)
 _NUMBER: Final = re.compile(r"-?[0-9]")
@@ -46,9 +46,21 @@ def arguments(words: Sequence[str]) -> list[Any] | dict[str, Any]:
 def value_of(word: str) -> Any:
     """Return the JSON value that *word* is, or *word* itself."""
     try:
-        return json.loads(word, parse_constant=_refuse, parse_float=_finite)
-    except (ValueError, RecursionError):
+        return json_value(word)
+    except ValueError:
         return word
+
+
+def json_value(text: str) -> Any:
+    """Return the value that *text* is in JSON, of which Python takes more than there is.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("too many brackets are open at once") from None  # one frame for each of them
 
 
 def is_number(word: str) -> bool:
