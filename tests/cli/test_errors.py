@@ -66,6 +66,9 @@ def test_a_server_that_speaks_no_tls(tieline: CommandLine, served: Served) -> No
         done = tieline("call", f"tls://127.0.0.1:{port}", "add", "1")
     assert done.code == 4
     assert done.error.endswith("use tcp:// instead of tls://")
+    done = tieline("call", served.tcp.replace("tcp:", "wss:"), "add", "1")
+    assert done.code == 4
+    assert done.error.endswith("if the server does not speak TLS, use ws:// instead of wss://")
 
 
 def test_a_server_that_speaks_tls_only(tieline: CommandLine, served: Served) -> None:

@@ -15,7 +15,6 @@ __all__ = ["INVALID_ARGUMENTS", "NO_SUCH_METHOD", "not_connected", "not_listenin
 NO_SUCH_METHOD = -32601
 INVALID_ARGUMENTS = -32602
 
-_PLAIN = "if the server does not speak TLS, use tcp:// instead of tls://"
 _SHOWN_DATA = 300
 
 
@@ -27,10 +26,12 @@ def not_connected(exc: Exception, where: str, *, is_proxied: bool = False) -> Fa
     if isinstance(exc, ssl.SSLCertVerificationError):
         return Failure(Exit.UNTRUSTED, f"no trust in {where}: {_untrusted(exc)}")
     if isinstance(exc, ssl.SSLError):
-        hint = f"; {_PLAIN}" if exc.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"} else ""
+        hint = _plain(where) if exc.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"} else ""
         return Failure(Exit.UNTRUSTED, f"no TLS with {where}: {_reason(exc)}{hint}")
-    if where.startswith("tls:") and isinstance(exc, tieline.ConnectionLost | ConnectionResetError):
-        return Failure(Exit.UNTRUSTED, f"no TLS with {where}: the connection ended in the handshake; {_PLAIN}")
+    # A reset may also come behind TLS, in the handshake of a WebSocket.
+    cut = tieline.ConnectionLost if where.startswith("wss:") else tieline.ConnectionLost | ConnectionResetError
+    if where.startswith(("tls:", "wss:")) and isinstance(exc, cut):
+        return Failure(Exit.UNTRUSTED, f"no TLS with {where}: the connection ended in the handshake{_plain(where)}")
     if is_proxied and isinstance(exc, OSError):
         return Failure(Exit.UNREACHABLE, f"{text}{_proxy_hint(exc)}")
     if isinstance(exc, socket.gaierror):
@@ -44,6 +45,12 @@ def not_connected(exc: Exception, where: str, *, is_proxied: bool = False) -> Fa
     if isinstance(exc, OSError):
         return Failure(Exit.UNREACHABLE, text)
     return Failure(Exit.USAGE, text)
+
+
+def _plain(where: str) -> str:
+    """Return what to do where there is no TLS."""
+    plain, secured = ("ws", "wss") if where.startswith("wss:") else ("tcp", "tls")
+    return f"; if the server does not speak TLS, use {plain}:// instead of {secured}://"
 
 
 def _proxy_hint(exc: OSError) -> str:
