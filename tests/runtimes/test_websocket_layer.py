@@ -9,7 +9,7 @@ import pytest
 
 from tests.runtimes.link_scene import FakeHost
 from tests.runtimes.tls_scene import End, Pipe, Scene, Upper
-from tests.wire.websocket.pairs import PING, TEXT, frame, framed, messages, new_client
+from tests.wire.websocket.pairs import CONTINUATION, PING, TEXT, frame, framed, messages, new_client
 from tieline.errors import ClosedError, RemoteProtocolError, WebSocketClosed, WebSocketRefused
 from tieline.runtimes.host import Host
 from tieline.runtimes.layers.layer import MAX_ANSWERS
@@ -300,6 +300,24 @@ def test_each_message_has_its_own_time_where_each_read_ends_in_the_middle_of_one
     assert "not complete after 30 s" in str(stage.server.upper.error)
     assert lost_with(stage.client).code == 1008
     assert stage.host.armed() == []
+
+
+def test_a_message_that_was_not_read_on_for_long_has_its_time_anew_when_it_is() -> None:
+    stage = opened(message_timeout=30.0)
+    stage.server.layer.data_received(frame(TEXT, b"8", fin=False))
+    stage.server.layer.pause_reading()
+    stage.server.layer.data_received(frame(CONTINUATION, b"8" * 1000) + frame(TEXT, b"7" * 70_000) * 2)
+    stage.server.layer.data_received(frame(TEXT, b"9", fin=False))
+    was_paused = stage.server.pipe.is_paused
+    stage.host.move_to(stage.host.time + 29.0)
+    stage.server.layer.resume_reading()
+    stage.run()
+    assert (was_paused, stage.server.pipe.is_paused) == (True, False)
+    stage.host.move_to(stage.host.time + 29.0)
+    stage.run()
+    assert "lost" not in stage.server.told
+    stage.server.layer.data_received(frame(CONTINUATION, b"9"))
+    assert messages(stage.server.upper.data)[-1] == b"99"
 
 
 def test_what_is_left_in_a_later_turn_has_its_time_as_well() -> None:

@@ -173,6 +173,12 @@ class WebSocketLayer(Layer):
 
     # --- messages that do not end --------------------------------------------------------------------------------
 
+    def resume_reading(self) -> None:
+        """Deliver data again, in a later turn; a message that has come in part gets its time anew."""
+        if self._lower_paused:
+            self._message_began = self._host.now()
+        super().resume_reading()
+
     def _time_message(self, found: bytes) -> None:
         """Give the message that is not complete its time, however many pieces it comes in.
 
@@ -200,7 +206,7 @@ class WebSocketLayer(Layer):
             self._time_message(b"")
         elif self._state is State.OPEN and not self._filter.is_between:
             if self._host.now() < self._message_began + self._message_timeout:
-                self._watch_message()  # it is another message than that for which the timer was set
+                self._watch_message()  # that has begun behind the one for which the timer was set, or was not read on
                 return
             self._filter.give_up_message(self._message_timeout)
             self._write_answers()
