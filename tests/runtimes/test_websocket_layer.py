@@ -253,6 +253,18 @@ def test_who_is_refused_can_read_why_while_it_still_sends() -> None:
     assert stage.server.told == []
 
 
+def test_what_passes_before_the_handshake_can_begin_is_a_part_of_its_time() -> None:
+    stage = scene()
+    stage.client.pipe.is_blocked = True
+    stage.host.move_to(stage.host.time + 9.0)  # TLS below has its handshake
+    stage.begin().run()
+    assert stage.server.shaken == []
+    stage.host.move_to(stage.host.time + 1.0)
+    stage.run()
+    (error,) = stage.server.shaken
+    assert "no WebSocket handshake within 10 s" in str(error)
+
+
 @pytest.mark.parametrize("beginning", [frame(TEXT, b"[1]")[:1], frame(TEXT, b"[1]")[:7], frame(TEXT, b"[", fin=False)])
 def test_a_message_that_does_not_end_is_cut(beginning: bytes) -> None:
     stage = opened(message_timeout=30.0)

@@ -63,11 +63,12 @@ def test_a_read_to_the_end_that_is_cancelled_takes_nothing() -> None:
     async def main() -> None:
         reader = StreamReader(4)
         reader.feed_data(b"one ")
-        with trio.move_on_after(0.01):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(reader.read)
-                await trio.testing.wait_all_tasks_blocked()
-                reader.feed_data(b"two")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reader.read)
+            await trio.testing.wait_all_tasks_blocked()
+            reader.feed_data(b"two")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
         reader.feed_eof()
         assert await reader.read() == b"one two"
 

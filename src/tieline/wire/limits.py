@@ -64,7 +64,7 @@ class Limits:
             ids) are tolerated before the connection ends. They are forgotten at `error_decay` per second.
         error_decay: How many faults are forgotten per second.
         connect_timeout: For connecting as a whole: name lookup, connecting and all handshakes.
-        handshake_timeout: For the handshake (TLS, WebSocket) of an accepted connection, from its start.
+        handshake_timeout: For the handshakes (TLS, WebSocket) of an accepted connection together, from its start.
         tls_shutdown_timeout: For the peer's part in closing TLS; then the connection is closed without it.
         message_timeout: From the first to the last byte of a message, on accepted connections (on dialled ones the
             timeout of the call counts). Then -32600 is answered, and the connection ends. Time during which this side

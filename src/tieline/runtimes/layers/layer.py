@@ -57,6 +57,7 @@ class Layer(OurProtocol, LayerTransport):
 
     __slots__ = (
         "_answers",
+        "_began",
         "_error",
         "_handshake_timeout",
         "_is_flushed",
@@ -81,6 +82,7 @@ class Layer(OurProtocol, LayerTransport):
         super().__init__(upper, filter_, host, is_made=is_made)
         self._on_handshake = on_handshake
         self._handshake_timeout = handshake_timeout
+        self._began: float | None = None  # when the time for the handshake began; None = with the connection
         self._shutdown_timeout = shutdown_timeout
         self._timer: Timer | None = None
         self._error: BaseException | None = None  # why it ends
@@ -97,7 +99,8 @@ class Layer(OurProtocol, LayerTransport):
             transport.abort()
             return
         if self._handshake_timeout is not None:
-            self._timer = self._host.call_at(self._host.now() + self._handshake_timeout, self._handshake_timed_out)
+            began = self._host.now() if self._began is None else self._began
+            self._timer = self._host.call_at(began + self._handshake_timeout, self._handshake_timed_out)
         self._tell_writing()
         self._filter.start()
         self._follow_handshake(b"")

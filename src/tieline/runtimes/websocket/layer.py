@@ -99,6 +99,7 @@ class WebSocketLayer(Layer):
             shutdown_timeout=shutdown_timeout,
             on_handshake=on_handshake,
         )
+        self._began = host.now()  # the handshake of TLS below counts as well
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
         self._ping_timer: Timer | None = None
