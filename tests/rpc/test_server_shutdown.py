@@ -217,6 +217,22 @@ async def test_one_that_is_refused_does_not_hold_up_the_end() -> None:
 
 
 @pytest.mark.row("H61")
+async def test_a_handler_that_cuts_its_server_is_not_cut_itself() -> None:
+    methods = Methods()
+    ended: list[str] = []
+
+    @methods.method
+    async def stop() -> None:
+        await server.shutdown(0)
+        await aio.sleep(0)
+        ended.append("goes on")
+
+    async with serve(methods, TCP_URL) as server, raw_client(server) as peer:
+        peer.send({"jsonrpc": "2.0", "method": "stop"})
+        await until(lambda: ended)
+
+
+@pytest.mark.row("H61")
 async def test_sessions_whose_ends_shut_down_the_server_do_not_wait_for_each_other() -> None:
     ended: list[int] = []
 

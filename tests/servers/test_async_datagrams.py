@@ -673,6 +673,83 @@ async def test_a_handler_that_takes_too_long_is_cancelled(caplog: pytest.LogCapt
     assert "handler cancelled (limit 0.1 s)" in caplog.text
 
 
+@pytest.mark.row("H55")
+async def test_a_shutdown_takes_nothing_more_in_and_ends_behind_the_socket() -> None:
+    goes_on = aio.Event()
+    handled: list[bytes] = []
+
+    async def handler(packet: bytes, _peer: Any) -> None:
+        handled.append(packet)
+        await goes_on.wait()
+
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(ANY)
+    async with AsyncUDPNetworkServer(handler, sock, BYTES) as server:
+        with asker(server) as peer:
+            peer.send(b"in time")
+            await until(lambda: handled)
+        down = aio.create_task(server.shutdown())
+        await until(lambda: not server.is_serving())
+        server._services[0].datagram_received(b"late", ("127.9.9.9", 9))  # one that was on its way to us
+        goes_on.set()
+        await down
+        assert sock.fileno() == -1
+        assert handled == [b"in time"]
+
+
+async def test_a_shutdown_of_one_who_does_nothing_ends_behind_the_socket_as_well() -> None:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(ANY)
+    async with AsyncUDPNetworkServer(nothing, sock, BYTES) as server:
+        await server.shutdown()
+        assert sock.fileno() == -1
+
+
+@pytest.mark.row("H61")
+async def test_a_handler_is_not_cut_by_the_deadline_of_its_own_shutdown() -> None:
+    ended: list[str] = []
+
+    async def handler(packet: bytes, _peer: Any) -> None:
+        try:
+            if packet == b"hang":
+                ended.append("begun")
+                await aio.Event().wait()
+            await server.shutdown(0.02)
+            await aio.sleep(0)
+            ended.append("goes on")
+        except aio.Cancelled:
+            ended.append(f"{packet!r} is cancelled")
+            raise
+
+    async with AsyncUDPNetworkServer(handler, ANY, BYTES) as server:
+        with asker(server) as one, asker(server) as other:
+            one.send(b"hang")
+            await until(lambda: ended)
+            other.send(b"end")
+            await until(lambda: len(ended) == 3)
+    assert sorted(ended) == ["b'hang' is cancelled", "begun", "goes on"]
+
+
+@pytest.mark.row("H61")
+async def test_handlers_that_shut_their_server_down_do_not_wait_for_each_other() -> None:
+    goes_on = aio.Event()
+    seen: list[str] = []
+
+    async def handler(_packet: bytes, _peer: Any) -> None:
+        seen.append("begun")
+        await goes_on.wait()
+        await server.shutdown(None)
+        seen.append("back")
+
+    async with AsyncUDPNetworkServer(handler, ANY, BYTES) as server:
+        with asker(server) as one, asker(server) as other:
+            for peer in (one, other):
+                peer.send(b"x")
+            await until(lambda: len(seen) == 2)
+        goes_on.set()
+        await until(lambda: seen[2:] == ["back"] * 2)
+
+
 async def test_the_time_of_handlers_does_not_run_quicker_where_there_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     goes_on = aio.Event()
     looks: list[float] = []

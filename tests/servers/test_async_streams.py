@@ -9,12 +9,13 @@ import logging
 import os
 import pickle
 import socket
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from weakref import ref
 
 import pytest
+import trio
 
 from tests import aio
 from tests.certificates import Certificates
@@ -583,6 +584,28 @@ async def test_after_the_deadline_what_is_left_is_cancelled() -> None:
     assert server.connections == 0
 
 
+@pytest.mark.row("H55")
+async def test_no_time_at_all_waits_for_no_handler() -> None:
+    at_work, goes_on = aio.Event(), aio.Event()
+
+    async def handler(_client: AsyncTCPNetworkClient[str]) -> None:
+        try:
+            at_work.set()
+            await aio.Event().wait()
+        finally:
+            with trio.CancelScope(shield=True) if aio.on_trio() else nullcontext():
+                await goes_on.wait()
+
+    async with AsyncTCPNetworkServer(handler, ANY, LINES) as server:
+        with peer_of(server) as peer:
+            await at_work.wait()
+            await server.shutdown(0)
+            assert await all_of(peer) == b""
+        assert server.connections == 1
+        goes_on.set()
+        await until(lambda: server.connections == 0)
+
+
 async def test_a_deadline_must_be_a_time() -> None:
     server = AsyncTCPNetworkServer(echo, ANY, LINES)
     for wrong in (-1, float("nan")):
@@ -617,6 +640,76 @@ async def test_a_handler_may_shut_its_server_down() -> None:
             await done.wait()
             assert await all_of(peer) == b""
     assert left == [-1]  # by then its connection was over as well
+
+
+@pytest.mark.row("H61")
+async def test_a_handler_that_cuts_its_server_is_not_cut_itself() -> None:
+    done = aio.Event()
+
+    async def handler(_client: AsyncTCPNetworkClient[str]) -> None:
+        await server.shutdown(0)
+        await aio.sleep(0)
+        done.set()
+
+    server = AsyncTCPNetworkServer(handler, ANY, LINES)
+    async with server:
+        with peer_of(server) as peer:
+            await aio.wait_for(done.wait(), 10)
+            assert await all_of(peer) == b""
+
+
+@pytest.mark.row("H61")
+async def test_a_handler_is_not_cut_by_the_deadline_of_its_own_shutdown() -> None:
+    ended: list[str] = []
+
+    async def handler(client: AsyncTCPNetworkClient[str]) -> None:
+        packet = await client.recv_packet()
+        try:
+            if packet == "hang":
+                ended.append("begun")
+                await aio.Event().wait()
+            await server.shutdown(0.02)
+            await aio.sleep(0)
+            ended.append("goes on")
+        except aio.Cancelled:
+            ended.append(f"{packet} is cancelled")
+            raise
+
+    async with AsyncTCPNetworkServer(handler, ANY, LINES) as server:
+        with peer_of(server) as one, peer_of(server) as other:
+            await told(one, b"hang\n")
+            await until(lambda: ended)
+            await told(other, b"end\n")
+            await until(lambda: len(ended) == 3)
+    assert sorted(ended) == ["begun", "goes on", "hang is cancelled"]
+
+
+@pytest.mark.row("H61")
+@pytest.mark.parametrize("peer_first", [False, True])
+async def test_handlers_that_shut_their_server_down_do_not_wait_for_each_other(peer_first: bool) -> None:
+    goes_on = aio.Event()
+    seen: list[str] = []
+
+    async def handler(client: AsyncTCPNetworkClient[str]) -> None:
+        seen.append(await client.recv_packet())
+        await goes_on.wait()
+        await server.shutdown(None)
+        seen.append("back")
+
+    async with AsyncTCPNetworkServer(handler, ANY, LINES) as server:
+        with peer_of(server) as one, peer_of(server) as other:
+            for peer in (one, other):
+                await told(peer, b"x\n")
+            await until(lambda: len(seen) == 2)
+            if peer_first:
+                for peer in (one, other):
+                    reset(peer)
+                await until(lambda: all(each.is_over for each in server._at_work))
+            goes_on.set()
+            if not peer_first:
+                for peer in (one, other):
+                    assert await all_of(peer) == b""
+        await until(lambda: seen[2:] == ["back"] * 2)
 
 
 @pytest.mark.row("H61")

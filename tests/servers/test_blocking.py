@@ -579,6 +579,25 @@ def test_a_handler_that_outlives_the_server_is_told() -> None:
     assert len(seen) == 2
 
 
+def test_a_peer_of_datagrams_that_outlives_the_server_is_told() -> None:
+    peers: list[Any] = []
+    with (
+        UDPNetworkServer(lambda _packet, peer: peers.append(peer), ANY, DATAGRAMS) as server,
+        asker(server) as sock,
+        asker(server) as other,
+    ):
+        for count, sender in enumerate([sock, other, sock], 1):
+            sender.send(b'"x"')
+            until(lambda: len(peers) == count)  # noqa: B023  # it is over when the loop goes on
+    one, another, one_again = peers
+    assert one == one_again
+    assert hash(one) == hash(one_again)
+    assert one != another
+    assert one != one.address
+    with pytest.raises(ClientClosedError):
+        one.send_packet("late")
+
+
 def test_a_server_that_listens_again_does_not_wait_for_what_was_left_to_itself() -> None:
     at_work, goes_on = threading.Event(), threading.Event()
 
@@ -604,14 +623,17 @@ def test_a_server_that_listens_again_does_not_wait_for_what_was_left_to_itself()
         goes_on.set()
 
 
-def test_serve_forever_ends_when_another_thread_closes_or_shuts_down() -> None:
+@pytest.mark.parametrize("has_listened", [True, False])
+def test_serve_forever_ends_when_another_thread_closes_or_shuts_down(has_listened: bool) -> None:
     for end in ("close", "shutdown"):
         server = TCPNetworkServer(echo, ANY, LINES)
-        server.listen()
-        with pytest.raises(LocalProtocolError, match="listening already"):
+        if has_listened:
             server.listen()
+            with pytest.raises(LocalProtocolError, match="listening already"):
+                server.listen()
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
+        until(server.is_serving)
         assert ask(server) == "x"
         getattr(server, end)()
         thread.join(PATIENCE)

@@ -75,13 +75,15 @@ class Ending:
                 self.cut_by(self.host.now() + deadline)
             if listener is not None:
                 listener.abort_handshakes()
-                await listener.wait_closed()
             for session in list(self._coming):
                 session.abort()  # nothing was asked on it
             sessions = list(self._sessions)
-            # All begin before one is waited for: handlers that shut down would wait for each other.
+            # All begin before anything is waited for: handlers that shut down would wait for each other, and who has
+            # asked for this would be cut by its own deadline.
             for session in sessions:
                 session.begin_shutdown()
+            if listener is not None:
+                await listener.wait_closed()
             for session in sessions:
                 await session.aclose(force_after=0.0 if self._is_cut else inf)
         except BaseException:

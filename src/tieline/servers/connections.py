@@ -99,6 +99,7 @@ class ServedConnection(PacketEngine):
         "_handle",
         "_has_begun",
         "_hub",
+        "_is_given_up",
         "_is_handled",
         "_look_at",
         "_teller",
@@ -119,6 +120,7 @@ class ServedConnection(PacketEngine):
         self._visit: Visit | None = None
         self._handle: Handle | None = None
         self._has_begun = self._is_handled = False
+        self._is_given_up = False  # the handler has asked for the end of the server: it is neither waited for nor cut
         self._ended: list[Waiter] | None = None
         self._teller: Teller | None = None  # where somebody wants to be told
         self._told: ref[Exception] | None = None  # the fault of the peer's that the handler was told last
@@ -271,7 +273,11 @@ class ServedConnection(PacketEngine):
 
     def _check_over(self) -> None:
         """Give up the place when both are over, the connection and its handler."""
-        if not (self.is_over and self._is_handled):
+        if not self.is_over:
+            return
+        if not self._is_handled:
+            if self._is_given_up:
+                self._release()
             return
         if self._visit is not None:
             self._visit.leave(self.host.now(), accepted=0, abandoned=0)
@@ -288,36 +294,36 @@ class ServedConnection(PacketEngine):
     # --- for the end of the server: see `tieline.runtimes.ending.Ended` ------------------------------------------
 
     def begin_shutdown(self) -> None:
+        is_own = self._note_own()
         if self._is_handled or self.is_over:
-            return
-        if self._is_own():
+            self._check_over()  # others may wait for the handler that has just been given up
+        elif is_own:
             self._close_link()
-            return
-        self.machine.stop_receiving()
-        wake_first(self.receivers)
-        self.link.settle()
+        else:
+            self.machine.stop_receiving()
+            wake_first(self.receivers)
+            self.link.settle()
 
-    def _is_own(self) -> bool:
-        """Return whether this runs in the handler of this connection."""
-        return _current.get() is self
+    def _note_own(self) -> bool:
+        """Return whether this runs in the handler of this connection, and if so, give that up."""
+        is_own = _current.get() is self
+        if is_own:
+            self._is_given_up = True
+        return is_own
 
     async def aclose(self, force_after: float = inf) -> None:
         if force_after <= 0:
             self.cut()
-            return
-        if self._is_own():
-            await self.wait_closed()
-            return
-        if self.is_over and self._is_handled:
-            return
-        waiter = self.host.new_waiter()
-        self._ended = [*(self._ended or ()), waiter]
-        await waiter
+        elif not (self.is_over and (self._is_handled or self._is_given_up)):
+            waiter = self.host.new_waiter()
+            self._ended = [*(self._ended or ()), waiter]
+            await waiter
 
     def cut(self) -> None:
+        self._note_own()
         handle = self._handle
         self.abort()
-        if handle is not None and not self._is_own():
+        if handle is not None and not self._is_given_up:
             handle.cancel()
             if not self._has_begun:  # and so it never does
                 self._handled(None)

@@ -54,7 +54,7 @@ class Turns:
         handle: The task that handles them.
         age: How many looks have seen the same one at work.
         has_begun: It has: one that is cancelled before never does.
-        is_given_up: The handler has asked for the end of the server, which does not wait for it.
+        is_given_up: The handler has asked for the end of the server, which neither waits for it nor cuts it.
     """
 
     __slots__ = ("age", "handle", "has_begun", "is_given_up", "waiting")
@@ -383,7 +383,8 @@ class DatagramService:
         """Handle nothing more than what is being handled."""
         own = _current.get()
         for turns in self.peers.values():
-            turns.is_given_up = turns is own
+            if turns is own:
+                turns.is_given_up = True
             self._drop_waiting(turns)
         self.stop()
         self._check_idle()
@@ -410,7 +411,9 @@ class DatagramService:
             self._drop_waiting(turns)
             if turns is own:
                 turns.is_given_up = True
-            elif turns.handle is not None:
+            if turns.is_given_up:
+                continue
+            if turns.handle is not None:
                 turns.handle.cancel()
                 if not turns.has_begun:  # and so it never does
                     self._done(addr, turns)
