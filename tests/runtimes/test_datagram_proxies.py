@@ -52,6 +52,7 @@ async def test_datagrams_go_there_and_back(names_itself: str | None, runtime: An
             await scene.until(lambda: client.lost_with)
             assert client.lost_with == [None]
             await scene.until(lambda: relay.ended.acquire(blocking=False))  # the connection to the proxy as well
+            assert transport.get_protocol() is None
 
 
 async def test_names_are_looked_up_by_the_proxy_alone(runtime: Any, monkeypatch: pytest.MonkeyPatch) -> None:

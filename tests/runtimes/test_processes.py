@@ -66,6 +66,19 @@ async def start(*words: str, **settings: Any) -> Recorder:
     return protocol
 
 
+def test_a_transport_that_is_gone_has_let_go_of_its_protocol() -> None:
+    """Ours has, as asyncio's; uvloop's keeps it."""
+
+    async def main() -> Any:
+        async with trio.open_nursery() as nursery:
+            transport, protocol = await subprocess_exec(Recorder, sys.executable, "-S", "-c", ECHO, nursery=nursery)
+            transport.close()
+            await protocol.lost.wait()
+        return transport
+
+    assert trio.run(main).get_protocol() is None
+
+
 @pytest.mark.row("T6")
 async def test_what_is_written_comes_back_and_the_end_is_told_once() -> None:
     one = await start()

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio as stock
+import weakref
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,8 +13,11 @@ import tieline
 from tests import aio
 from tests.certificates import Certificates
 from tests.rpc.sessions import turns, until
-from tieline.testing import Faults, MemoryNetwork, VirtualClock, memory_pair, memory_peer
+from tieline.testing import Faults, MemoryNetwork, VirtualClock, memory_datagram_pair, memory_pair, memory_peer
 from tieline.testing.stories import Story
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # --- the clock -------------------------------------------------------------------------------------------------------
 
@@ -281,3 +286,26 @@ async def test_cancelling_everything_on_trio_ends_servers_in_memory() -> None:
         await network.serve(methods()).listen(nursery=nursery)
         nursery.cancel_scope.cancel()
     assert repr(network) == "<MemoryNetwork of 0 listeners>"
+
+
+@pytest.mark.parametrize("ends", [lambda transport: transport.close(), lambda transport: transport.abort()])
+def test_a_transport_that_is_gone_has_let_go_of_its_protocol(ends: Callable[[Any], object]) -> None:
+    """As those of a loop have: the two refer to each other, and only the garbage collector would find them."""
+    clock, ours = VirtualClock(), Story()
+    known = weakref.ref(ours)
+    transport, peer = memory_peer(ours, clock)
+    del ours
+    ends(transport)
+    clock.run()
+    assert known() is None
+    assert transport.get_protocol() is None
+    peer.close()
+
+
+def test_a_datagram_transport_that_is_gone_has_let_go_of_its_protocol() -> None:
+    clock, ours, theirs = VirtualClock(), stock.DatagramProtocol(), stock.DatagramProtocol()
+    transport, other = memory_datagram_pair(ours, theirs, clock)
+    transport.close()
+    clock.run()
+    assert transport.get_protocol() is None
+    assert other.get_protocol() is theirs

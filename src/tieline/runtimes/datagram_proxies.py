@@ -148,6 +148,7 @@ class Association(DatagramTransport):
         try:
             self._protocol.connection_lost(exc)
         finally:
+            self._protocol = None  # it refers to this
             self.release()
 
     def proxy_lost(self, reason: BaseException | None) -> None:

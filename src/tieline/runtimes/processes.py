@@ -232,6 +232,7 @@ class ProcessTransport(SubprocessTransport):
         try:
             self._tell(partial(self._protocol.connection_lost, None))
         finally:
+            self._protocol = None  # it refers to this
             self.forgotten()
 
     def forgotten(self) -> None:

@@ -250,6 +250,7 @@ class MemoryTransport(WaterMarks, Transport):
         except Exception as exc:
             self._report(exc)
         finally:
+            self._protocol = None  # it refers to this
             _leave(self._incoming, self._outgoing)
             if self._on_lost is not None:
                 self._on_lost()

@@ -112,7 +112,8 @@ class MemoryDatagramTransport(DatagramTransport):
             self._turns.call_soon(self._tell_lost)
 
     def _tell_lost(self) -> None:
-        self._protocol.connection_lost(None)
+        protocol, self._protocol = self._protocol, None  # it refers to this
+        protocol.connection_lost(None)
 
     def _arrive(self, what: bytes | OSError) -> None:
         if self._is_closing:
