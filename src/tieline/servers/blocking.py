@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The packet servers for blocking code."""
+"""The packet servers for blocking code: the asynchronous ones in a private thread, with handlers in a pool."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.servers.async_tcp import AsyncTCPNetworkServer
@@ -12,8 +12,9 @@ from tieline.servers.async_udp import AsyncUDPNetworkServer
 from tieline.servers.async_unix_datagram import AsyncUnixDatagramServer
 from tieline.servers.async_unix_stream import AsyncUnixStreamServer
 from tieline.servers.async_websocket import AsyncWebSocketServer
+from tieline.servers.in_thread import ServerInThread
 from tieline.servers.pooled import PooledClient, PooledPeer, PooledTCPClient, PooledUnixStreamClient
-from tieline.servers.server import WORKERS, NetworkServer
+from tieline.servers.serving import check_done, check_handler, is_async
 from tieline.wire.limits import checked_limits
 from tieline.wire.serializers.abc import both
 from tieline.wire.values import replace
@@ -28,13 +29,92 @@ if TYPE_CHECKING:
     from tieline.endpoints.tcp import TCP
     from tieline.endpoints.unix import UnixStream
     from tieline.endpoints.websocket import WebSocket
+    from tieline.runtimes.asyncio.threads import LoopThread
     from tieline.runtimes.hooks import Hooks
     from tieline.servers.async_datagram import AsyncDatagramServer
     from tieline.servers.async_stream import AsyncStreamServer
+    from tieline.servers.serving import AsyncNetworkServer
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol
 
-__all__ = ["TCPNetworkServer", "UDPNetworkServer", "UnixDatagramServer", "UnixStreamServer", "WebSocketServer"]
+__all__ = [
+    "WORKERS",
+    "NetworkServer",
+    "TCPNetworkServer",
+    "UDPNetworkServer",
+    "UnixDatagramServer",
+    "UnixStreamServer",
+    "WebSocketServer",
+]
+
+
+WORKERS: Final = 100
+
+
+class _InPool:
+    """An async handler that has a plain one run in the pool. It does not refer to the server, which may be dropped."""
+
+    __slots__ = ("_given", "_handler", "thread")
+
+    def __init__(self, handler: Callable[..., Any], given: Callable[..., tuple[Any, ...]]) -> None:
+        self._handler = handler
+        self._given = given
+        self.thread: LoopThread | None = None
+
+    async def __call__(self, *args: Any) -> None:
+        thread = self.thread
+        assert thread is not None
+        result = await thread.in_pool(self._handler, *self._given(thread, *args))
+        if result is not None:
+            check_done(result)
+
+
+class NetworkServer(ServerInThread):
+    """Listens, and handles what comes; a context manager that listens and shuts down. Any thread may use it.
+
+    Plain handlers run in a pool of threads; async ones run in the private thread. What they raise is logged and
+    ends no more than their call; but a SystemExit or KeyboardInterrupt comes out of `serve_forever`, or of leaving the
+    ``with``. `close` is for handlers as well. One that listens and is forgotten is shut down at once, with a
+    `ResourceWarning`; not so while a handler refers to it.
+
+    Args:
+        handler: What is called.
+        new_server: Makes the server that does the work, with an async handler.
+        given: Makes of what that handler gets what a plain one is given.
+        workers: How many plain handlers run at the same time at most; further ones wait for their turn.
+    """
+
+    _server: AsyncNetworkServer
+
+    def __init__(
+        self,
+        handler: Callable[..., Any],
+        new_server: Callable[[Callable[..., Any]], AsyncNetworkServer],
+        given: Callable[..., tuple[Any, ...]],
+        workers: int = WORKERS,
+    ) -> None:
+        if not callable(handler):
+            raise TypeError(f"handler must be a function, not {type(handler).__name__}")
+        super().__init__(workers)
+        self._in_pool = _InPool(handler, given)
+        self._server = new_server(handler if is_async(handler) else self._in_pool)
+        self._server.log_as(type(self).__name__)
+        check_handler(handler, self._server.handed)
+
+    def __repr__(self) -> str:
+        return repr(self._server).replace("<Async", "<", 1)
+
+    @property
+    def limits(self) -> Limits:
+        """What peers may cost."""
+        return self._server.limits
+
+    def _prepare(self, thread: LoopThread) -> None:
+        self._in_pool.thread = thread
+
+    def is_serving(self) -> bool:
+        """Return whether the server listens."""
+        return self._server.is_serving()
 
 
 class _Typed(NetworkServer, Generic[SentT_contra, ReceivedT_co]):

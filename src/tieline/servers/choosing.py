@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tieline.endpoints.secured import TLSChoice
     from tieline.endpoints.urls import Endpoint
     from tieline.runtimes.hooks import Hooks
-    from tieline.servers.server import NetworkServer
+    from tieline.servers.blocking import NetworkServer
     from tieline.servers.serving import AsyncNetworkServer
     from tieline.wire.limits import Limits
 

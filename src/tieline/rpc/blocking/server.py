@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from tieline.runtimes.admission import GroupCost
     from tieline.runtimes.asyncio.threads import LoopThread
     from tieline.runtimes.hooks import Hooks
+    from tieline.servers.blocking import NetworkServer
     from tieline.servers.pooled import PooledClient, PooledPeer
-    from tieline.servers.server import NetworkServer
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.jsonrpc.dialects import Dialect
@@ -203,8 +203,8 @@ def serve(
 
     if protocol is not None:
         check_only_packets(sock=sock, rpc_protocol=rpc_protocol, framer=framer, codec=codec, dialect=dialect)
+        from tieline.servers.blocking import WORKERS as PACKET_WORKERS
         from tieline.servers.choosing import blocking_packet_server  # lazily: most serve the one or the other
-        from tieline.servers.server import WORKERS as PACKET_WORKERS
 
         handler: Any = methods_or_factory
         count = PACKET_WORKERS if workers is None else workers
