@@ -26,6 +26,7 @@ from tieline import (
     EndOfStream,
     Limits,
     MessageSession,
+    Methods,
     NewlineFramer,
     ProcessEnded,
     RPCRequestOut,
@@ -135,7 +136,7 @@ async def test_a_folder_that_is_not_there_is_named(tmp_path) -> None:
 
 async def test_a_command_cannot_be_listened_on_and_stdio_not_dialled() -> None:
     with pytest.raises(ValueError, match="can only be connected to"):
-        serve(ClientSession, "cmd:cat")
+        serve(Methods(), "cmd:cat")
     with pytest.raises(ValueError, match="is to be served on"):
         connect("stdio:")
     with pytest.raises(ValueError, match="tls is for sockets"):
