@@ -326,6 +326,49 @@ async def test_a_plain_handler_may_abort_its_session():
 
 
 @pytest.mark.row("S13", "H61")
+@pytest.mark.parametrize("more", [b"more", b"more_later", b"other"])
+@pytest.mark.parametrize("stop", [b"stop", b"stop_later"])
+async def test_behind_an_abort_nothing_of_the_same_read_begins(stop: bytes, more: bytes) -> None:
+    methods = Methods()
+    told: list[str] = []
+
+    class Session(ServerSession):
+        async def connection_lost(self) -> None:
+            told.append("lost")
+
+    @methods.method(name="stop")
+    def stop_now(session: ServerSession) -> None:
+        told.append("stop")
+        session.abort()
+
+    @methods.method
+    async def stop_later(session: ServerSession) -> None:
+        stop_now(session)
+
+    @methods.method(name="more")
+    def more_now() -> None:
+        told.append("more")
+
+    @methods.method(name="more_later")
+    async def more_later() -> None:
+        told.append("more")
+
+    @methods.method
+    async def other() -> None:
+        told.append("more")
+        await aio.sleep(0)
+
+    async with serve(lambda: Session(methods=methods), TCP_URL) as server, raw_client(server) as peer:
+        names = [b"more", stop, more, more]
+        asked = [b'{"jsonrpc":"2.0","method":"%s","id":%d}' % (name, at) for at, name in enumerate(names)]
+        asked += [b'{"jsonrpc":"2.0","method":"%s"}' % more, b"[" + asked[-1].replace(b"3", b"4") + b"]"]
+        peer.writer.write(b"\n".join([*asked, b""]))
+        await until(lambda: "lost" in told)
+        await turns()
+    assert told == ["more", "stop", "lost"]
+
+
+@pytest.mark.row("S13", "H61")
 async def test_ten_tasks_may_close_at_once_and_all_return_when_it_is_done():
     methods, gate, told = hanging()
     async with pair(methods) as both:

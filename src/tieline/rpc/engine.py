@@ -450,8 +450,10 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             self.handler_ended()
 
     def abort(self) -> None:
-        """Cut the connection. No handler is waited for."""
+        """Cut the connection. No handler is waited for, and none begins."""
         self.machine.peer_has_ended = False
+        if not self.link.is_lost:
+            self.handling.shut()
         self.link.abort()
         if self._is_finishing:
             self._finish()

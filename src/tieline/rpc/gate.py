@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tieline.rpc.roles import Gated
     from tieline.runtimes.host import Host, Timer
 
-__all__ = ["Gate"]
+__all__ = ["Gate", "ShutGate"]
 
 # Delays that end closer together than this end at once.
 RESOLUTION: Final = 0.001
@@ -165,3 +165,17 @@ class Gate:
     def _on_timer(self) -> None:
         self._timer = None
         self._moved()
+
+
+class ShutGate(Gate):
+    """Lets nothing pass any more: what comes to it is dropped, and what comes behind that has to come to it too."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return 1
+
+    def add(self, message: Any) -> None: ...
+
+    def move(self) -> bool:
+        return False

@@ -10,7 +10,7 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.rpc.gate import Gate
+from tieline.rpc.gate import Gate, ShutGate
 from tieline.rpc.walking import Walk, current_walk
 
 if TYPE_CHECKING:
@@ -136,6 +136,20 @@ class Tasks:
     def refuse(self, message: Any, /) -> None:
         """Refuse *message*, which has waited for its turn for too long."""
         raise NotImplementedError
+
+    def shut(self) -> None:
+        """Begin to handle nothing more, of this read either: this side cuts the connection."""
+        if self._gate is not None:
+            self._gate.close()
+        self._gate = ShutGate(self._host, self._gated, self.begin, self._count_running, self.look_at_places)
+        self._gated.is_direct = False
+        walk = current_walk.get()
+        if walk is not None:
+            walk.has_waited = True  # the walker leaves what comes behind to others
+        not_begun = self._not_begun or {}
+        for handle, message in list((self.running or {}).items()):
+            if id(message) in not_begun:
+                handle.cancel()
 
     def _count_running(self) -> int:
         return len(self.running or ())
