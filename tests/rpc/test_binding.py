@@ -187,7 +187,7 @@ REACHES: list[tuple[Callable[..., Any], Any, object]] = [
 @pytest.mark.parametrize(("function", "params", "wanted"), REACHES)
 def test_arguments_reach_their_parameters(function: Callable[..., Any], params: Any, wanted: object) -> None:
     binding = Binding(function)
-    for invoke in (binding.invoke, binding._bind_and_call):
+    for invoke in (binding.compiled(), binding.invoke):
         got = invoke(params, SESSION)
         assert got == wanted
         assert repr(got) == repr(wanted)  # 1 is not 1.0
@@ -243,7 +243,7 @@ MISSES: list[tuple[Callable[..., Any], Any, str]] = [
 @pytest.mark.parametrize(("function", "params", "text"), MISSES)
 def test_arguments_that_do_not_fit_are_named(function: Callable[..., Any], params: Any, text: str) -> None:
     binding = Binding(function)
-    for invoke in (binding.invoke, binding._bind_and_call):
+    for invoke in (binding.compiled(), binding.invoke):
         with pytest.raises(ArgumentsError) as caught:
             invoke(params, SESSION)
         assert str(caught.value) == text
@@ -258,7 +258,7 @@ def test_an_error_of_the_handler_comes_out_as_it_is() -> None:
 
     for params in ([1], {"a": 1}):
         with pytest.raises(TypeError, match=r"two\(\) missing 1 required positional argument"):
-            Binding(handler).invoke(params, None)
+            Binding(handler).compiled()(params, None)
 
 
 def test_values_are_converted_by_the_codec_of_the_session() -> None:
@@ -271,7 +271,7 @@ def test_values_are_converted_by_the_codec_of_the_session() -> None:
     def handler(a: Decimal, b: float, c: int, d: Any) -> object:
         return a, b, c, d
 
-    got = Binding(handler).invoke([Decimal("1.10"), Decimal("2.5"), 3, Decimal(4)], None, convert)
+    got = Binding(handler).compiled()([Decimal("1.10"), Decimal("2.5"), 3, Decimal(4)], None, convert)
     assert repr(got) == repr((Decimal("1.10"), 2.5, 3, Decimal(4)))
     assert asked == [(Decimal("1.10"), Decimal), (Decimal("2.5"), float)]
 
@@ -280,7 +280,7 @@ def test_an_async_handler_gives_its_coroutine() -> None:
     async def handler(a: int) -> int:
         return a
 
-    coroutine = Binding(handler).invoke([1], None)
+    coroutine = Binding(handler).compiled()([1], None)
     assert inspect.iscoroutine(coroutine)
     coroutine.close()
 
@@ -309,7 +309,7 @@ def outcome(invoke: Callable[..., Any], sent: object) -> str:
 @given(st.sampled_from(functions), params)
 def test_any_arguments_give_a_result_or_are_refused(function: Callable[..., Any], sent: object) -> None:
     binding = Binding(function)
-    assert outcome(binding.invoke, sent) == outcome(binding._bind_and_call, sent)
+    assert outcome(binding.compiled(), sent) == outcome(binding.invoke, sent)
 
 
 @pytest.mark.row("S4")
@@ -323,5 +323,5 @@ def test_arguments_are_refused_exactly_when_python_refuses_them(function: Callab
         wanted = repr(function(*args, **kwargs))
     except TypeError:
         wanted = "refused"
-    got = outcome(Binding(function).invoke, sent)
+    got = outcome(Binding(function).compiled(), sent)
     assert ("refused" if got.startswith("refused") else got) == wanted

@@ -110,7 +110,7 @@ CALLABLES: list[tuple[Callable[..., Any], Any, object]] = [
 @pytest.mark.parametrize(("function", "params", "wanted"), CALLABLES)
 def test_any_callable_can_be_bound(function: Callable[..., Any], params: Any, wanted: object) -> None:
     binding = Binding(function)
-    assert binding.invoke(params, SESSION) == binding._bind_and_call(params, SESSION) == wanted
+    assert binding.compiled()(params, SESSION) == binding.invoke(params, SESSION) == wanted
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_named_arguments_reach_nothing_that_the_signature_does_not_show(
     function: Callable[..., Any], params: Any, name: str
 ) -> None:
     with pytest.raises(ArgumentsError, match=rf"^unknown argument '{name}'$"):
-        Binding(function).invoke(params, SESSION)
+        Binding(function).compiled()(params, SESSION)
 
 
 # --- registration ----------------------------------------------------------------------------------------------------
@@ -152,14 +152,14 @@ def test_a_return_hint_is_none_of_our_business() -> None:
     def handler(a: int) -> Unimported:
         return a
 
-    assert Binding(handler).invoke([1], None) == 1
+    assert Binding(handler).compiled()([1], None) == 1
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="the syntax is new in 3.12")
 def test_type_parameters_are_known_names() -> None:
     space: dict[str, Any] = {}
     exec("def handler[T](a: 'list[T]'): return a", space)
-    assert Binding(space["handler"]).invoke([[1, "a"]], None) == [1, "a"]
+    assert Binding(space["handler"]).compiled()([[1, "a"]], None) == [1, "a"]
 
 
 def test_only_one_parameter_takes_the_session() -> None:

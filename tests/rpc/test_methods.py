@@ -100,6 +100,17 @@ def test_the_decorator_registers_a_function_and_returns_it_unchanged() -> None:
     assert method.invoke([1, 2], None) == 3
 
 
+def test_a_method_may_be_compiled_later_and_does_the_same() -> None:
+    assert Method("add", add).is_compiled
+    method = Method("add", add, compiled=False)
+    for is_compiled in (False, True, True):
+        assert method.is_compiled is is_compiled
+        assert method.invoke([1, 2], None) == method.invoke({"a": 1, "b": 2}, None) == 3
+        with pytest.raises(ArgumentsError, match="missing argument 'b'"):
+            method.invoke([1], None)
+        method.compile()
+
+
 @pytest.mark.row("S9")
 def test_a_method_can_be_declared_ordered() -> None:
     assert not Method("add", add).ordered

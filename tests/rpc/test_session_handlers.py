@@ -364,3 +364,24 @@ async def test_handlers_that_have_no_hash_are_called_as_others_are():
         assert await aio.gather(*(both.client.call(name, 1) for name in ("1", "2", "1"))) == [2, 3, 2]
         with pytest.raises(RPCError, match="'n'"):
             await both.client.call("3", "x")
+
+
+@pytest.mark.row("S4")
+async def test_only_handlers_that_are_called_again_are_compiled():
+    def stays(n: int) -> int:
+        return n + 1
+
+    class Finds(ServerSession):
+        def request_handler(self, name: str) -> Callable[..., object]:
+            return stays if name == "stays" else lambda n: n - 1
+
+    async with pair(session_class=Finds) as both:
+        for wanted in (False, True, True):
+            assert await both.client.call("stays", 1) == 2
+            assert await both.client.call("comes and goes", 1) == 0
+            assert both.peer._engine is not None
+            kept = both.peer._engine.handling._bound or {}
+            assert kept[stays].is_compiled is wanted
+            assert {method.is_compiled for function, method in kept.items() if function is not stays} == {False}
+            with pytest.raises(RPCError, match="parameter 'n'"):
+                await both.client.call("stays", "x")

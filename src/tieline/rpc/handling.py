@@ -259,9 +259,12 @@ class Handling(Tasks):
         try:
             method = self._bound.get(found)
         except TypeError:  # it has no hash
-            return Method("handler", found)
+            return Method("handler", found, compiled=False)
         if method is None:
-            method = self._bound[found] = Method("handler", found)
+            # It may be made for this one call (a lambda, a partial), of which compiling would take most of the time.
+            method = self._bound[found] = Method("handler", found, compiled=False)
+        elif not method.is_compiled:
+            method.compile()
         return method
 
     def invoke(self, method: Method, params: object) -> Any:

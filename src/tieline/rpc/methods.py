@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
+    from tieline.rpc.binding import Binding
     from tieline.rpc.statistics import Statistics
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -39,6 +40,8 @@ class Method:
             requests are not affected.
         invoke: ``invoke(params, session, convert=msgspec.convert)`` calls the function with a peer's arguments, as
             `Binding` describes, and returns its result or coroutine; `ArgumentsError` when they do not fit.
+        is_compiled: Whether that is code made for this function, which calls it sooner: it is unless *compiled* is
+            False, as for what may be called only once, and from `compile` on.
 
     Raises:
         ValueError: *name* is empty or begins with ``rpc.``, which section 4 of the JSON-RPC 2.0 specification reserves
@@ -47,9 +50,21 @@ class Method:
             a type hint that msgspec does not support.
     """
 
-    __slots__ = ("function", "invoke", "is_async", "is_plain", "is_walked", "name", "ordered")
+    __slots__ = (
+        "_binding",
+        "function",
+        "invoke",
+        "is_async",
+        "is_compiled",
+        "is_plain",
+        "is_walked",
+        "name",
+        "ordered",
+    )
 
-    def __init__(self, name: str, function: Callable[..., object], *, ordered: bool = False) -> None:
+    def __init__(
+        self, name: str, function: Callable[..., object], *, ordered: bool = False, compiled: bool = True
+    ) -> None:
         _check_name(name)
         if not callable(function):
             raise TypeError(f"method {name!r} must be callable, not {type(function).__name__}")
@@ -63,8 +78,19 @@ class Method:
         self.is_walked = self.is_async and not ordered
         from tieline.rpc.binding import Binding  # lazily: many clients have no methods
 
+        self._binding: Binding | None = Binding(function)
+        self.is_compiled = False
         # What the handler returns may be anything.
-        self.invoke: Callable[..., Any] = Binding(function).invoke
+        self.invoke: Callable[..., Any] = self._binding.invoke
+        if compiled:
+            self.compile()
+
+    def compile(self) -> None:
+        """Make the code that calls it sooner. Harmless when it is there."""
+        binding, self._binding = self._binding, None
+        if binding is not None:
+            self.invoke = binding.compiled()
+            self.is_compiled = True
 
     def __repr__(self) -> str:
         notes = (" async" if self.is_async else "") + (" ordered" if self.ordered else "")
