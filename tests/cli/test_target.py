@@ -161,7 +161,7 @@ ERRORS = [
     ("leaves:x", "leaves cannot be imported: SystemExit: usage: ... (/"),
     ("beside", "beside: say which attribute is to be served, as beside:NAME; there is no registry (it has: half)"),
     ("shop.stock", "there is several registries"),
-    ("service:nothing", "service:nothing cannot be served: TypeError: NoneType has no public methods"),
+    ("service:nothing", "service:nothing cannot be served: TypeError: add() takes an object of a class with methods"),
     ("service:sys", "sys is a module: say which of its attributes is to be served"),
     ("service:Picky", "service:Picky cannot be served: TypeError: "),
     ("service:numbers", "is a generator function"),

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ids import plain_repr
+from tieline import ClientSession, ServerSession
 from tieline.rpc.binding import ArgumentsError
 from tieline.rpc.methods import Method, Methods
 
@@ -312,11 +313,34 @@ def test_a_service_is_registered_whole_or_not_at_all() -> None:
     assert methods.get("own").invoke([], None) == "own"  # type: ignore[union-attr]  # it is there
 
 
+BUILT_IN: list[object] = [[add], {"add": add}, {add}, (add,), 5, "add", None, object(), functools]
+
+
+@pytest.mark.row("H38")
+@pytest.mark.parametrize("kind", [type(one).__name__ for one in BUILT_IN])
+def test_what_is_built_in_is_no_service(kind: str) -> None:
+    methods = Methods()
+    (built_in,) = [one for one in BUILT_IN if type(one).__name__ == kind]
+    with pytest.raises(TypeError, match=rf"^add\(\) takes an object of a class .*, not {kind}: functions are"):
+        methods.add(built_in)
+    assert [*methods] == []
+
+
+@pytest.mark.parametrize("session", [ServerSession(), ClientSession("h", 1)], ids=["server", "client"])
+def test_a_session_is_no_service(session: object) -> None:
+    with pytest.raises(TypeError, match=r"^add\(\) takes an object with methods .*, and \w+Session is a session$"):
+        Methods().add(session)
+
+
+class Empty:
+    """Has no methods."""
+
+
 def test_a_service_is_an_object_with_methods() -> None:
     with pytest.raises(TypeError, match=r"^add\(\) takes an object, not a class: did you mean Calculator\(\)\?$"):
         Methods().add(Calculator)
-    with pytest.raises(TypeError, match=r"^object has no public methods$"):
-        Methods().add(object())
+    with pytest.raises(TypeError, match=r"^Empty has no public methods$"):
+        Methods().add(Empty())
     with pytest.raises(TypeError, match=r"^add\(\) takes an object with methods: did you mean method\(len\)\?$"):
         Methods().add(len)
     with pytest.raises(TypeError, match=r"^prefix must be a str, not builtin_function_or_method$"):

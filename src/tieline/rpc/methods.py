@@ -169,8 +169,8 @@ class Methods:
 
         Raises:
             ValueError: A name is taken (unless *replace*), empty or reserved.
-            TypeError: *service* is a class or a function, or has no public methods, or a peer cannot call one of them,
-                see `Method`.
+            TypeError: *service* is a class, a function, a session, or of a type that is built in (a list of functions),
+                or has no public methods, or a peer cannot call one of them, see `Method`.
         """
         if isinstance(service, type):
             raise TypeError(f"add() takes an object, not a class: did you mean {service.__name__}()?")
@@ -178,6 +178,7 @@ class Methods:
             raise TypeError(f"add() takes an object with methods: did you mean method({service.__name__})?")
         if not isinstance(prefix, str):
             raise TypeError(f"prefix must be a str, not {type(prefix).__name__}")
+        _check_service(service)
         added = [Method(prefix + name, function) for name, function in _public_methods(service)]
         if not added:
             raise TypeError(f"{type(service).__name__} has no public methods")
@@ -277,6 +278,19 @@ class Methods:
     def _check_free(self, name: str) -> None:
         if name in self._table:
             raise ValueError(f"method {name!r} is registered already; pass replace=True to replace it")
+
+
+def _check_service(service: object) -> None:
+    from tieline.rpc.session_classes import Caller  # lazily: most registries are of functions
+
+    kind = type(service)
+    if kind.__module__ == "builtins":  # whose methods are nobody's service: of a list, peers could clear it
+        raise TypeError(
+            f"add() takes an object of a class with methods for peers, not {kind.__name__}: functions are registered "
+            "one by one, by method()"
+        )
+    if isinstance(service, Caller):
+        raise TypeError(f"add() takes an object with methods for peers, and {kind.__name__} is a session")
 
 
 def _check_name(name: object) -> None:
