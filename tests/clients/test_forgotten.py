@@ -9,13 +9,22 @@ import subprocess
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import pytest
 
 from tests import aio
 from tests.clients.test_async_streams import LINES, all_of, pair
 from tieline.clients import AsyncUnixStreamClient, UnixStreamClient
+from tieline.converter import AbstractPacketConverter
 from tieline.exceptions import SendTimeout
+from tieline.protocol import StreamProtocol
+from tieline.serializers import (
+    AbstractPacketSerializer,
+    BytesSerializer,
+    FixedSizePacketSerializer,
+    LengthPrefixedSerializer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,6 +98,84 @@ def test_one_whose_time_was_over_is_closed_when_it_is_forgotten_and_not_when_the
                 del client
             while theirs.recv(1 << 20):
                 pass
+    finally:
+        gc.enable()
+
+
+class Stumbling(AbstractPacketConverter[bytes, bytes]):
+    """Has a fault of its own."""
+
+    def create_from_dto_packet(self, packet: bytes, /) -> bytes:
+        if packet == b"bad":
+            raise ZeroDivisionError
+        return packet
+
+    def convert_to_dto_packet(self, obj: bytes, /) -> bytes:
+        return obj
+
+
+class StumblingThree(FixedSizePacketSerializer[bytes, bytes]):
+    def __init__(self) -> None:
+        super().__init__(3)
+
+    def serialize(self, packet: bytes, /) -> bytes:
+        return packet
+
+    def deserialize(self, data: bytes, /) -> bytes:
+        return Stumbling().create_from_dto_packet(data)
+
+
+def prefixed(inner: AbstractPacketSerializer[Any, Any]) -> LengthPrefixedSerializer[Any, Any]:
+    return LengthPrefixedSerializer(inner, prefix_size=1)
+
+
+STUMBLING: dict[str, tuple[StreamProtocol[Any, Any], bytes]] = {
+    "a converter": (StreamProtocol(prefixed(BytesSerializer()), Stumbling()), b"\3"),
+    "a fixed size": (StreamProtocol(StumblingThree()), b""),
+    "a length": (StreamProtocol(prefixed(StumblingThree())), b"\3"),
+}
+
+
+@pytest.mark.parametrize("name", STUMBLING)
+async def test_nothing_is_left_for_the_garbage_collector_where_users_code_has_failed(name: str) -> None:
+    protocol, before = STUMBLING[name]
+    gc.collect()
+    gc.disable()
+    try:
+        with pair() as (ours, theirs):
+            theirs.sendall(b"".join(before + packet for packet in (b"one", b"bad", b"bad", b"two")))
+            async with AsyncUnixStreamClient(ours, protocol) as client:
+                assert await client.recv_packet() == b"one"
+                for _ in range(2):
+                    with pytest.raises(RuntimeError, match="raised ZeroDivisionError"):
+                        await client.recv_packet()
+                assert await client.recv_packet() == b"two"
+                engine = ref(client._engine)
+            del client
+        for _ in range(5):
+            await aio.sleep(0)
+        assert engine() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("name", STUMBLING)
+def test_nor_in_blocking_code(name: str) -> None:
+    protocol, before = STUMBLING[name]
+    gc.collect()
+    gc.disable()
+    try:
+        with pair() as (ours, theirs):
+            theirs.sendall(b"".join(before + packet for packet in (b"one", b"bad", b"bad", b"two")))
+            with UnixStreamClient(ours, protocol) as client:
+                assert client.recv_packet() == b"one"
+                for _ in range(2):
+                    with pytest.raises(RuntimeError, match="raised ZeroDivisionError"):
+                        client.recv_packet()
+                assert client.recv_packets() == [b"two"]
+                engine = ref(client._engine)
+            del client
+        assert engine() is None
     finally:
         gc.enable()
 

@@ -149,6 +149,7 @@ class PacketConnection(PacketSending):
             self.packets_received += len(packets)
             return _READY if packets else ()
         self._decoded(packets, fault)
+        del fault  # see `fault_of`
         return self._received(True, now)  # no time runs yet, so it is the same for what is new and for what is not
 
     def _received(self, has_new: bool, now: float) -> Sequence[_Event]:
@@ -198,8 +199,7 @@ class PacketConnection(PacketSending):
         """
         decoder, received = self._decoder, self.received
         room = 0 if received and received[-1].__class__ is Fault else MAX_AHEAD - len(received)
-        packets, fault = decoder.take(room) if decoder.is_ready and room > 0 else ([], None)
-        self._decoded(packets, fault)
+        self._decoded(*(decoder.take(room) if decoder.is_ready and room > 0 else ([], None)))
         if not self.accepted:
             self.is_smooth = self._is_at_rest()
 
@@ -284,7 +284,7 @@ class PacketConnection(PacketSending):
         if not received and (self._decoder.is_ready or self._untaken > MIN_UNTAKEN):
             self.decode()
         if packet.__class__ is Fault:
-            packet = self._told(packet.error)
+            packet = self._told(packet.told())
             try:
                 raise packet
             finally:

@@ -33,6 +33,12 @@ class Fault:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
+    def told(self) -> Exception:
+        """Return the error, and hold it no longer: what this has stood in may live on in frames of its traceback."""
+        error = self.error
+        del self.error
+        return error
+
 
 # What a serializer or converter may raise about a peer's bytes.
 _ABOUT_BYTES: Final = (DeserializeError, PacketConversionError, StreamProtocolParseError)
@@ -141,7 +147,11 @@ def is_about_bytes(error: Exception) -> bool:
 
 
 def fault_of(error: Exception, whose: str = "serializer") -> Exception:
-    """Return the fault that an *error* is: itself; where *whose* code has failed, a RuntimeError with it as cause."""
+    """Return the fault that an *error* is: itself; where *whose* code has failed, a RuntimeError with it as cause.
+
+    That keeps its traceback, which refers to all frames that are under way: none of these is to keep the fault in a
+    variable, or a connection would be a circle, which stays until garbage is collected.
+    """
     if is_about_bytes(error):
         error.__traceback__ = None  # its frames would keep the peer's bytes
         if error.__cause__ is None and error.__suppress_context__:
@@ -199,19 +209,18 @@ class ConvertingDecoder(PacketDecoder[PacketT]):
             held.reverse()
             self._held = held
         packets: list[PacketT] = []
-        fault: Exception | None = None
         while held and len(packets) < most:
             try:
                 packets.append(self._convert(held.pop()))
             except Exception as exc:
-                fault = fault_of(exc, "converter")
-                break
-        else:
-            if len(packets) < most:
-                fault, self._fault = self._fault, None
-                if fault is None and not is_fresh:
-                    more, fault = self.take(most - len(packets))
-                    packets += more
+                self._look()
+                return packets, fault_of(exc, "converter")
+        fault: Exception | None = None
+        if len(packets) < most:
+            fault, self._fault = self._fault, None
+            if fault is None and not is_fresh:
+                more, fault = self.take(most - len(packets))
+                packets += more
         self._look()
         return packets, fault
 

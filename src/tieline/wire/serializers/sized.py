@@ -100,15 +100,14 @@ class FixedSizeDecoder(_Chunks[PacketT]):
             return packets, None
         data, at, size = self._joined(), self._at, self._needed
         stop = at + size * min(most, self._size // size)
-        fault: Exception | None = None
         try:
             # In one step, without a line of Python for each packet. When one fails, those before it are in the list.
             packets.extend(map(self._decode, [data[start : start + size] for start in range(at, stop, size)]))
         except Exception as exc:
-            fault = fault_of(exc)
-            stop = at + size * (len(packets) + 1)
+            self._decoded(at + size * (len(packets) + 1))
+            return packets, fault_of(exc)
         self._decoded(stop)
-        return packets, fault
+        return packets, None
 
 
 class PrefixedDecoder(_Chunks[PacketT]):
@@ -176,8 +175,8 @@ class PrefixedDecoder(_Chunks[PacketT]):
             try:
                 packets.append(self._decode(data[start:at]))
             except Exception as exc:
-                fault = fault_of(exc)
-                break
+                self._decoded(at)
+                return packets, fault_of(exc)
         self._decoded(at)
         return packets, fault
 
