@@ -13,6 +13,8 @@ import tieline
 from tests import aio
 from tests.certificates import Certificates
 from tests.rpc.sessions import turns, until
+from tieline.protocol import StreamProtocol
+from tieline.serializers import JSONSerializer
 from tieline.testing import Faults, MemoryNetwork, VirtualClock, memory_datagram_pair, memory_pair, memory_peer
 from tieline.testing.stories import Story
 
@@ -160,6 +162,11 @@ def methods() -> tieline.Methods:
         return await session.call("name")
 
     return found
+
+
+def test_packets_are_served_on_sockets() -> None:
+    with pytest.raises(TypeError, match="a server in memory is one of calls, and packets are served on sockets"):
+        MemoryNetwork().serve(methods(), protocol=StreamProtocol(JSONSerializer()))
 
 
 async def test_sessions_and_servers_on_a_network() -> None:

@@ -54,11 +54,13 @@ class MemoryNetwork:
     def serve(self, methods_or_factory: Any, host: str = "memory", port: int = 1, **settings: Any) -> MemoryServer:
         """Return a server at *host* and *port*; ``async with`` makes it listen.
 
-        *settings* are those of `tieline.serve`.
+        *settings* are those of `tieline.serve`, where it serves calls: packets are served on sockets alone.
 
         Raises:
-            ValueError, TypeError: What `tieline.serve` raises.
+            ValueError, TypeError: What `tieline.serve` raises; or there is a *protocol* of packets.
         """
+        if "protocol" in settings:
+            raise TypeError("protocol: a server in memory is one of calls, and packets are served on sockets")
         return server_of(partial(MemoryServer, self), methods_or_factory, TCP(host, port), **settings)
 
     async def create_connection(
