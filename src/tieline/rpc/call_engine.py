@@ -18,7 +18,7 @@ from tieline.wire.jsonrpc.events import Answers, PlainCalls
 from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, REQUESTS, Request
-from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
+from tieline.wire.jsonrpc.writing import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -210,7 +210,7 @@ class CallEngine(Base):
             except BaseException as exc:
                 before.run(handling.failed, request, exc)
             else:
-                if result.__class__ in PLAIN_RESULTS and machine.takes_replies:
+                if result.__class__ in machine.plain_results:
                     reply(Reply(result, request.id))
                 else:
                     before.run(handling.reply_beside, request, result)
@@ -254,11 +254,7 @@ class CallEngine(Base):
                 except BaseException as exc:
                     handling.failed(event, exc)
                     continue
-                if (
-                    result.__class__ in PLAIN_RESULTS
-                    and machine.takes_replies
-                    and (are_calls or event.id.__class__ in PLAIN_IDS)
-                ):
+                if result.__class__ in machine.plain_results and (are_calls or event.id.__class__ in PLAIN_IDS):
                     reply(Reply(result, event.id))
                 else:
                     handling.reply_beside(event, result)

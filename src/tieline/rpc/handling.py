@@ -28,7 +28,7 @@ from tieline.wire.jsonrpc.ahead import id_taken_back
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.items import RPCRequest
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
-from tieline.wire.jsonrpc.writing import LONGEST_SETTLED, PLAIN_RESULTS, Reply, Settled
+from tieline.wire.jsonrpc.writing import LONGEST_SETTLED, Reply, Settled
 from tieline.wire.states import State
 
 if TYPE_CHECKING:
@@ -349,7 +349,7 @@ class Handling(Tasks):
     def _put_beside(self, message: Request, result: object) -> object:
         """Put an answer among those that leave together, and return `NOTHING`; or what is to be replied."""
         machine = self._link.machine
-        if result.__class__ in PLAIN_RESULTS and machine.takes_replies and message.id.__class__ in PLAIN_IDS:
+        if result.__class__ in machine.plain_results and message.id.__class__ in PLAIN_IDS:
             machine.replies.append(Reply(result, message.id))
             return NOTHING
         if result.__class__ is Settled:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import getweakrefcount
 
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, REQUESTS
-from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
+from tieline.wire.jsonrpc.writing import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +143,7 @@ async def walk_along(
             else:
                 if walk.has_waited or walk.request is not event:
                     handling.reply(event, result)
-                elif result.__class__ in PLAIN_RESULTS and event.id.__class__ in PLAIN_IDS and machine.takes_replies:
+                elif result.__class__ in machine.plain_results and event.id.__class__ in PLAIN_IDS:
                     reply(Reply(result, event.id))
                 else:
                     handling.reply_beside(event, result)

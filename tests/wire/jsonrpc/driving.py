@@ -22,7 +22,7 @@ from tieline.wire.jsonrpc.events import ProtocolViolation
 from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
-from tieline.wire.jsonrpc.writing import LONGEST_SETTLED, PLAIN_RESULTS, Reply, Settled
+from tieline.wire.jsonrpc.writing import LONGEST_SETTLED, Reply, Settled
 from tieline.wire.limits import Limits
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ class Driver:
                 return
         if self.is_careful:
             machine.reply(request, result)
-        elif result.__class__ in PLAIN_RESULTS and machine.takes_replies and request.id.__class__ in PLAIN_IDS:
+        elif result.__class__ in machine.plain_results and request.id.__class__ in PLAIN_IDS:
             machine.replies.append(Reply(result, request.id))
         elif (encoded := machine.settled(result, request.id)) is None:
             machine.reply(request, result)

@@ -380,7 +380,7 @@ def test_queued_answers_go_out_before_the_end(end: str) -> None:
         case _:
             machine.abandon(first)
             machine.close()
-    assert not machine.takes_replies
+    assert not machine.plain_results
     assert not machine.replies
     if machine.state is State.DRAINING:
         machine.reply(notification, None)

@@ -66,8 +66,8 @@ def test_requests_enter_together_or_not_at_all(ids: list[Any], fits: bool, is_ba
     assert requests.enter(request(1))
     batch = IncomingBatch() if is_batch else None
     many = [PlainRequest(method="m", id=request_id, jsonrpc="2.0") for request_id in ids]
-    assert requests.enter_all(many, batch) is fits
     entered = [one for one in many if one.id is not UNSET] if fits else []
+    assert requests.enter_all(many, batch) == (len(entered) if fits else None)
     assert requests.count == (1 + len(ids) if fits else 1)
     assert requests.calls == 1 + len(entered)
     assert requests.is_simple is not (is_batch and bool(entered))

@@ -21,7 +21,7 @@ from tieline.finite import finite_number
 from tieline.wire.governed import Governed
 from tieline.wire.jsonrpc.paths import ways_of
 from tieline.wire.jsonrpc.requests import RequestTable
-from tieline.wire.jsonrpc.writing import REPLY_ENCODER, Settled, TemplateWriter
+from tieline.wire.jsonrpc.writing import NO_CLASSES, REPLY_ENCODER, Settled, TemplateWriter
 from tieline.wire.states import State, next_state
 
 if TYPE_CHECKING:
@@ -48,9 +48,10 @@ class Answering(Governed):
         requests: The peer's unanswered requests.
         queued: The messages that are to be sent, in order; None for none. They are framed, except for lines: those are
             joined.
-        takes_replies: Whether plain results may be put into `replies` as they are: the codec is msgspec.
         takes_settled: Whether results may be put there that are encoded, as `msgspec.Raw`: whatever the codec is.
         plain_params: The classes of arguments that a plain call may have; none where calls are not written plainly.
+        plain_results: The classes of results that may be put into `replies` as they are; none where the codec is not
+            msgspec.
         replies: Answers that are still to be encoded, in order. Each is to a request that is in flight, with an id that
             is an integer or a string.
         unsent: The requests whose results turned out not to be encodable, with the reason; for the driver to take out.
@@ -70,11 +71,11 @@ class Answering(Governed):
         "messages_sent",
         "output_size",
         "plain_params",
+        "plain_results",
         "protocol",
         "queued",
         "replies",
         "requests",
-        "takes_replies",
         "takes_settled",
     )
 
@@ -100,7 +101,7 @@ class Answering(Governed):
         self._writer = ways.writer
         self._frames_lines = ways.frames_lines
         self._max_response = ways.max_response
-        self.takes_replies = ways.takes_replies
+        self.plain_results = ways.plain_results
         self.takes_settled = ways.takes_settled
         self.plain_params = ways.plain_params
 
@@ -309,7 +310,7 @@ class Answering(Governed):
 
         None when it has to go the way of all: see `reply`.
         """
-        if request_id.__class__ is int or (request_id.__class__ is str and self.takes_replies):
+        if request_id.__class__ is int or (request_id.__class__ is str and self.plain_results):
             return self._writer.settled(result) if self.takes_settled else None
         return None  # notifications have none; and a codec may write texts in a way of its own
 
@@ -391,7 +392,8 @@ class Answering(Governed):
             self._settle_replies()
         self.state = next_state(self.state, cause)
         # It is not open any more, and each answer may be the last.
-        self.takes_replies = self.takes_settled = self.is_smooth = False
+        self.plain_results = NO_CLASSES
+        self.takes_settled = self.is_smooth = False
 
     def _encoded_error(self, error: RPCError, request_id: object) -> bytes:
         """Return an error; if it cannot be encoded, one of the same code. The id came in and was looked at."""

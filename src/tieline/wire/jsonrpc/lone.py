@@ -272,7 +272,7 @@ class LoneConnection(Connection):
         """
         request_id = request.id
         if (
-            not self.takes_replies  # a class of a user's may write otherwise
+            not self.plain_results  # a class of a user's may write otherwise
             or not self.is_smooth
             or self.queued
             or request_id is UNSET

@@ -15,7 +15,7 @@ from tieline.wire.jsonrpc.dialects import is_like_v2
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCAutoDetect
 from tieline.wire.jsonrpc.reading import FLAT_ID, FLAT_METHOD, BadResponse, Fault, Refusal, Request, Response
-from tieline.wire.jsonrpc.writing import writer_for
+from tieline.wire.jsonrpc.writing import NO_CLASSES, PLAIN_RESULTS, writer_for
 from tieline.wire.limits import ceiling
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ class Ways:
         dialect, codec: What the class had then.
         writer: What writes messages.
         frames_lines: Whether a message is framed by its newline alone.
-        takes_replies: Whether plain results may be encoded together, by msgspec.
         takes_settled: Whether results that are encoded already may leave with others, whatever the codec is.
         plain_params: The classes of arguments that a plain call may have; none where calls are not written plainly.
+        plain_results: The classes of results that may be encoded together later, by msgspec; none likewise.
         is_plain: Whether plain messages of 2.0 need not go through the protocol class.
         decode: What decodes them; None = the typed decoders.
         reads_items: Whether a user's class reads messages in a way of its own.
@@ -102,9 +102,9 @@ class Ways:
         "max_message",
         "max_response",
         "plain_params",
+        "plain_results",
         "reads_items",
         "takes_batches",
-        "takes_replies",
         "takes_settled",
         "writer",
     )
@@ -115,9 +115,10 @@ class Ways:
         is_typed = protocol.codec.__class__ is MsgspecCodec
         self.writer = writer_for(protocol)
         self.frames_lines = framing.frame is NewlineFramer.frame
-        self.takes_replies = self.frames_lines and self.writer.is_plain
+        writes_plainly = self.frames_lines and self.writer.is_plain
         self.takes_settled = self.frames_lines and self.writer.is_like_v2
-        self.plain_params: frozenset[object] = self.writer.plain_params if self.takes_replies else frozenset()
+        self.plain_params: frozenset[object] = self.writer.plain_params if writes_plainly else NO_CLASSES
+        self.plain_results = PLAIN_RESULTS if writes_plainly else NO_CLASSES
         self.is_plain, self.decode, self.reads_items = ways_to_read(protocol)
         nesting, longest_id = ceiling(limits.max_nesting), ceiling(limits.max_id)
         longest_method = ceiling(limits.max_method)

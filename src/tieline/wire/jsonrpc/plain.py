@@ -107,12 +107,12 @@ class PlainReading(Judging):
     def _enter(self, requests: Sequence[Request], batch: IncomingBatch | None) -> Sequence[Event] | None:
         """Enter *requests*; None, and nothing is done, when an id is in flight."""
         table = self.requests
-        before = table.calls
-        if not table.enter_all(requests, batch):
+        calls = table.enter_all(requests, batch)
+        if calls is None:
             return None
         if table.count >= self.flow.parks_at:
             self.is_smooth = False
-        return PlainCalls(requests) if table.calls - before == len(requests) else requests
+        return PlainCalls(requests) if calls == len(requests) else requests
 
     def _read_batch_plainly(self, line: bytes) -> Sequence[Event] | None:
         """Read a batch of flat requests, or of flat results."""

@@ -106,26 +106,29 @@ class RequestTable:
         self.count += 1
         return True
 
-    def enter_all(self, requests: Sequence[Request], batch: IncomingBatch | None = None) -> bool:
-        """Accept all of *requests*, as `enter` does one by one; return False, and change nothing, when it cannot."""
+    def enter_all(self, requests: Sequence[Request], batch: IncomingBatch | None = None) -> int | None:
+        """Accept all of *requests*, as `enter` does one by one, and return how many of them are to be answered.
+
+        None, and nothing is changed, when it cannot.
+        """
         fresh: dict[object, Request] = {request.id: request for request in requests}
         count = len(requests)
         if UNSET in fresh:
             del fresh[UNSET]
             if len(fresh) + sum(request.id is UNSET for request in requests) != count:
-                return False
+                return None
         elif len(fresh) != count:
-            return False
+            return None
         is_alone = not self.in_flight
         if is_alone:
             self.in_flight = fresh
         elif self.in_flight.keys().isdisjoint(fresh):
             self.in_flight.update(fresh)
         else:
-            return False
+            return None
         self.count += count
-        if batch is not None and fresh:
-            size = len(fresh)
+        size = len(fresh)
+        if batch is not None and size:
             if is_alone:
                 self._whole, self._whole_size = batch, size
                 self.is_simple = False
@@ -133,7 +136,7 @@ class RequestTable:
                 self._note_batch(fresh, batch)
             batch.open += size
             self.in_batches += size
-        return True
+        return size
 
     def find(self, request_id: object) -> Request | None:
         """Return the unanswered request with that id, matched by type and value; None = there is none."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LONGEST_SETTLED",
+    "NO_CLASSES",
     "PLAIN_PARAMS",
     "PLAIN_RESULTS",
     "REPLY_ENCODER",
@@ -54,7 +55,8 @@ UNORDERED: Final = (set, frozenset)
 
 
 # The classes of results that may be encoded later: nobody can change such a value, and it is small.
-PLAIN_RESULTS: Final = frozenset({int, float, bool, type(None)})
+PLAIN_RESULTS: Final[frozenset[object]] = frozenset({int, float, bool, type(None)})
+NO_CLASSES: Final[frozenset[object]] = frozenset()
 # How long others may be, in bytes, that wait for the end of a turn: as many as a turn may bring are 64 KiB then.
 LONGEST_SETTLED: Final = 1024
 
