@@ -279,5 +279,6 @@ class _OneBatch(CallTable):
         self.__class__ = CallTable  # type: ignore[assignment]  # to mypy an object may become one of a derived class only
 
 
-# The table of all connections that have made no call yet: nothing is entered in it.
+# The table of all connections that have made no call yet: nothing is entered in it, and no look is planned.
 NO_CALLS: Final = CallTable(None)
+NO_CALLS.is_idle = True

@@ -49,7 +49,7 @@ class LoneConnection(Connection):
             that does not wait, and has a look planned at once where none is (`CallTable.is_idle`, `plan_look`).
     """
 
-    __slots__ = ("_batch_below", "_lone_below", "_longest_lone")
+    __slots__ = ("_batch_below", "_lone_below", "_longest_lone", "_most_queued")
 
     def __init__(
         self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool, longest_read: float
@@ -64,6 +64,8 @@ class LoneConnection(Connection):
             if self._batch_below < ways.lone_below:
                 self._lone_below = self._batch_below
         self._longest_lone = ways.longest_lone
+        # With more bytes queued than this no call is queued beside others; where messages are no lines, none ever is.
+        self._most_queued = MUCH_OUTPUT if ways.frames_lines else -1
         if limits.call_timeout is not None and limits.call_timeout <= longest_read:
             self._longest_lone = -inf
 
@@ -134,13 +136,11 @@ class LoneConnection(Connection):
         open_calls = calls.open
         if (
             not self.is_smooth
-            or calls is NO_CALLS
             or calls.is_idle
             or len(open_calls) >= self.max_calls
-            or self.output_size > MUCH_OUTPUT
+            or self.output_size > self._most_queued
             or self.replies
             or self.flow.senders_waiting
-            or not self._frames_lines  # else it would be encoded for nothing
         ):
             return None
         call_id = calls.next_id
