@@ -705,6 +705,85 @@ async def test_a_shutdown_of_one_who_does_nothing_ends_behind_the_socket_as_well
         assert sock.fileno() == -1
 
 
+async def test_one_that_is_cancelled_for_its_time_gives_its_turn_to_the_next_alone() -> None:
+    goes_on = aio.Event()
+    at_work: list[bytes] = []
+
+    async def handler(packet: bytes, _peer: Any) -> None:
+        at_work.append(packet)
+        if packet == b"hang":
+            await aio.Event().wait()
+        with trio.CancelScope(shield=True) if aio.on_trio() else nullcontext():
+            await goes_on.wait()
+
+    async with AsyncUDPNetworkServer(handler, ANY, BYTES, limits=Limits(handler_timeout=0.5)) as server:
+        with asker(server) as peer:
+            peer.send(b"hang")
+            peer.send(b"next")
+            await until(lambda: b"next" in at_work)
+            assert server.peers == 1
+            peer.send(b"last")
+            await until(lambda: server.received == 3)
+            assert at_work == [b"hang", b"next"]
+            goes_on.set()
+            await until(lambda: server.peers == 0)
+    assert at_work == [b"hang", b"next", b"last"]
+
+
+async def test_to_close_takes_nothing_more_in_and_leaves_alone_what_is_handled() -> None:
+    goes_on = aio.Event()
+    handled: list[bytes] = []
+
+    async def handler(packet: bytes, peer: DatagramPeer[bytes]) -> None:
+        handled.append(packet)
+        await goes_on.wait()
+        await peer.send_packet(packet)
+
+    async with AsyncUDPNetworkServer(handler, ANY, BYTES) as server:
+        with asker(server) as peer, asker(server) as other:
+            peer.send(b"in time")
+            await until(lambda: handled)
+            sock = server._services[0].transport.get_extra_info("socket")
+            server.close()
+            other.send(b"late")
+            goes_on.set()
+            assert await answer(peer) == b"in time"
+            await until(lambda: sock.fileno() == -1)
+    assert handled == [b"in time"]
+
+
+async def test_what_waits_at_the_end_takes_no_room_any_more() -> None:
+    goes_on = aio.Event()
+
+    async def handler(_packet: bytes, _peer: Any) -> None:
+        await goes_on.wait()
+
+    async with AsyncUDPNetworkServer(handler, ANY, BYTES) as server:
+        with asker(server) as peer:
+            for _ in range(3):
+                peer.send(b"x" * 1000)
+            await until(lambda: server.received == 3)
+        room = server._services[0]._room
+        assert room.size > 2000
+        down = aio.create_task(server.shutdown())
+        await until(lambda: not server.is_serving())
+        goes_on.set()
+        await down
+        assert room.size == 0
+
+
+@pytest.mark.row("K11")
+async def test_a_client_of_the_handlers_own_that_is_closed_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(_packet: bytes, _peer: Any) -> None:
+        raise ClientClosedError("another one")
+
+    async with AsyncUDPNetworkServer(handler, ANY, BYTES) as server:
+        with asker(server) as peer:
+            peer.send(b"x")
+            await until(lambda: server.received and not server.peers)
+    assert "another one" in caplog.text
+
+
 @pytest.mark.row("H61")
 async def test_a_handler_is_not_cut_by_the_deadline_of_its_own_shutdown() -> None:
     ended: list[str] = []

@@ -203,6 +203,20 @@ async def test_a_bound_socket_is_listened_on_once() -> None:
     await server.serve_forever()  # which returns at once: what was refused has begun nothing
 
 
+async def test_a_bound_unix_socket_is_listened_on(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as wrong, pytest.raises(ValueError, match="SOCK_STREAM"):
+        AsyncUnixStreamServer(echo, wrong, LINES)
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(tmp_path / "socket"))
+    async with (
+        AsyncUnixStreamServer(echo, sock, LINES),
+        AsyncUnixStreamClient(tmp_path / "socket", LINES) as client,
+    ):
+        await client.send_packet("x")
+        assert await client.recv_packet() == "x"
+    assert sock.fileno() == -1
+
+
 async def test_a_server_can_listen_again_after_it_was_shut_down() -> None:
     server = AsyncTCPNetworkServer(echo, ANY, LINES)
     for _ in range(2):

@@ -221,6 +221,11 @@ def test_who_wants_what_goes_beside_is_the_only_one_who_receives(tmp_path: Path)
             client.recv_packet(ancillary_data=SocketAncillary())
         client.send_packet("busy")
         plain.join()
+        for settings in ({}, {"ancillary_data": SocketAncillary()}):  # what was received plainly is no hindrance
+            with pytest.raises(TimeoutError):
+                client.recv_packet(timeout=0, **settings)
+            with pytest.raises(ValueError, match="timeout must be 0 or more"):
+                client.send_packet("x", timeout=-1, **settings)
         with pytest.raises(OSError, match=r"too long|fit") as caught:
             client.send_packet("too much", ancillary_data=too_much(client))
         seen.append(caught.value.errno)
@@ -330,6 +335,14 @@ def test_an_async_handler_runs_in_the_private_thread() -> None:
         assert ask(server) == "tieline server"
 
 
+@pytest.mark.parametrize("kind", [UDPNetworkServer, UnixDatagramServer])
+def test_handlers_have_a_time_where_they_can_be_cancelled(kind: type[Any], tmp_path: Path) -> None:
+    where = ANY if kind is UDPNetworkServer else tmp_path / "socket"
+    limits = Limits(handler_timeout=7)
+    assert kind(answer, where, DATAGRAMS, limits=limits).limits.handler_timeout is None
+    assert kind(two, where, DATAGRAMS, limits=limits).limits.handler_timeout == 7
+
+
 def test_what_a_handler_gets_is_a_blocking_packet_client() -> None:
     done = threading.Event()
     failed: list[BaseException] = []
@@ -352,6 +365,8 @@ def test_what_a_handler_gets_is_a_blocking_packet_client() -> None:
         for wrong in (-1, float("nan")):
             with pytest.raises(ValueError, match="timeout must be 0 or more"):
                 client.recv_packet(timeout=wrong)
+            with pytest.raises(ValueError, match="timeout must be 0 or more"):
+                client.recv_packets(timeout=wrong)
             with pytest.raises(ValueError, match="timeout must be 0 or more"):
                 client.send_packet("x", timeout=wrong)
         client.send_packets(["a", "b"])
@@ -589,6 +604,10 @@ def test_a_peer_of_datagrams_that_outlives_the_server_is_told() -> None:
         for count, sender in enumerate([sock, other, sock], 1):
             sender.send(b'"x"')
             until(lambda: len(peers) == count)  # noqa: B023  # it is over when the loop goes on
+        server.close()
+        until(lambda: peers[0]._peer._service.is_over)
+        with pytest.raises(ClientClosedError):
+            peers[0].send_packet("late")
     one, another, one_again = peers
     assert one == one_again
     assert hash(one) == hash(one_again)
@@ -680,6 +699,22 @@ def test_what_ends_the_program_comes_out_of_the_server(error: type[BaseException
         with pytest.raises(error):
             server.serve_forever()
         assert server.is_serving()
+    assert not server.is_serving()
+
+
+@pytest.mark.row("H58")
+def test_what_ends_the_program_comes_out_of_the_end_of_a_server_that_nobody_has_wait() -> None:
+    def end(_packet: Any, _peer: Any) -> None:
+        raise SystemExit
+
+    server = UDPNetworkServer(end, ANY, DATAGRAMS)
+    server.listen()
+    thread: Any = server._thread
+    with asker(server) as sock:
+        sock.send(b'"x"')
+        until(lambda: thread._ending)
+    with pytest.raises(SystemExit):
+        server.shutdown()
     assert not server.is_serving()
 
 
