@@ -335,6 +335,15 @@ async def test_timeouts_of_batches_take_every_form():
         assert (await never).results == (1, 1, 1)
 
 
+@pytest.mark.row("J10", "S3", "S12")
+async def test_a_batch_beside_which_nothing_goes_on_has_a_time_and_counts():
+    async with raw_server(limits=Limits(call_timeout=0.02)) as (client, peer):
+        async with client.batch() as batch:
+            batch.add_request("x")
+        assert isinstance(batch.results[0], TimeoutError)
+        assert client.stats.bytes_out == len(await peer.reader.readline())
+
+
 @pytest.mark.row("J10")
 async def test_a_reply_with_odd_ids_answers_what_it_names_and_nothing_else():
     async with raw_server() as (client, peer):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests import aio
-from tests.rpc.sessions import Pair, pair, raw_server, turns, until
+from tests.rpc.sessions import Pair, pair, raw_client, raw_server, turns, until
 from tieline import (
     ClientSession,
     ContentLengthFramer,
@@ -19,6 +20,7 @@ from tieline import (
     Methods,
     NewlineFramer,
     RPCError,
+    RPCRequest,
     ServerSession,
     connect,
     dialects,
@@ -200,6 +202,18 @@ async def test_a_ping_is_answered_unless_somebody_else_does() -> None:
             assert await both.peer.call("ping") == {}
 
 
+async def test_who_wants_to_see_all_requests_sees_those_of_the_dialect_too() -> None:
+    class SeesAll(ServerSession):
+        async def handle_request(self, request: RPCRequest) -> object:
+            return f"saw {request.method}"
+
+    async with (
+        serve(SeesAll, "tcp://127.0.0.1:0", dialect=dialects.mcp) as server,
+        connect(server.url, dialect=dialects.mcp) as client,
+    ):
+        assert await client.call("ping") == "saw ping"
+
+
 # --- requests that the peer takes back -------------------------------------------------------------------------------
 
 
@@ -247,6 +261,20 @@ async def test_a_request_that_is_taken_back_in_the_same_read_is_never_started(di
         assert (
             (isinstance(answer, RPCError) and answer.code == -32800) if dialect is dialects.lsp else answer == "nothing"
         )
+        assert work.told == []
+
+
+async def test_several_requests_that_are_taken_back_in_one_read_are_never_started() -> None:
+    work = Work()
+    async with serve(work.methods, "tcp://127.0.0.1:0", dialect=dialects.mcp) as server, raw_client(server) as peer:
+        asked = [{"jsonrpc": "2.0", "id": number, "method": "wait"} for number in range(3)]
+        back = [
+            {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": number}}
+            for number in range(3)
+        ]
+        add = {"jsonrpc": "2.0", "id": 3, "method": "add", "params": {"a": 2, "b": 3}}
+        peer.send("\n".join(json.dumps(message) for message in [*asked, *back, add]).encode())
+        assert (await peer.line())["id"] == 3
         assert work.told == []
 
 

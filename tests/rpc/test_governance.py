@@ -4,7 +4,9 @@ come again; and how many handlers run at once."""
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 from typing import Any, cast
 
 import pytest
@@ -433,13 +435,17 @@ async def test_what_waits_is_forgotten_when_the_connection_breaks() -> None:
     limits = limited(cost_soft_limit=0, cost_hard_limit=1000, cost_sleep=60)
     async with serve(methods, TCP_URL, limits=limits) as server, raw_client(server) as peer:
         await until(lambda: server.sessions)
-        (session,) = server.sessions
-        session.bump_cost(900)
+        sessions: list[Any] = [*server.sessions]
+        sessions[0].bump_cost(900)
         peer.send({"jsonrpc": "2.0", "method": "add", "params": [1, 2], "id": 1})
-        await until(lambda: session.stats.running)
+        await until(lambda: sessions[0].stats.running)
         peer.reset()
-        await session.wait_closed()
-        assert session.stats.running == 0
+        await sessions[0].wait_closed()
+        assert sessions[0].stats.running == 0
+        link = weakref.ref(sessions.pop()._engine.link)
+        await turns()
+        gc.collect()
+        assert link() is None  # though the delay would go on for a minute
 
 
 # --- how many run at once --------------------------------------------------------------------------------------------
@@ -536,6 +542,42 @@ async def test_a_handler_that_begins_to_call_makes_room_for_those_that_wait(monk
         await until(lambda: both.peer.stats.running == 2)
         go.set()
         assert await aio.wait_for(call, 20) == "told"
+
+
+async def test_places_that_there_were_for_the_sake_of_calls_are_gone_with_them() -> None:
+    server_methods, client_methods = Methods(), Methods()
+    told, leave = aio.Event(), aio.Event()
+    entered: list[int] = []
+
+    @server_methods.method
+    async def ask(session: ServerSession) -> Any:
+        await turns(1)
+        return await session.call("answer")
+
+    @server_methods.method
+    async def enter(number: int) -> None:
+        entered.append(number)
+        await leave.wait()
+
+    @client_methods.method
+    async def answer() -> str:
+        await told.wait()
+        return "told"
+
+    async with pair(server_methods, client_methods=client_methods, limits=limited(initial_concurrent=1)) as both:
+        call = both.client.send_request("ask")
+        await until(lambda: both.peer.stats.pending)
+        for number in range(2):
+            both.client.send_notification("enter", [number])
+        await until(lambda: len(entered) == 2)
+        told.set()
+        assert await call == "told"
+        both.client.send_notification("enter", [2])
+        await until(lambda: both.peer.stats.running == 3)
+        await turns(20)
+        assert entered == [0, 1]
+        leave.set()
+        await until(lambda: entered == [0, 1, 2])
 
 
 @pytest.mark.parametrize("is_call", [True, False])

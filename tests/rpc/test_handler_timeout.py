@@ -82,6 +82,16 @@ async def test_a_handler_within_its_time_is_left_alone(takes: float, timeout: fl
                 await both.client.call("takes_a_while")
 
 
+async def test_nobody_looks_any_more_when_no_handler_runs() -> None:
+    async with pair(methods, limits=SHORT) as both:
+        with pytest.raises(RPCError, match="handler cancelled"):
+            await both.client.call("hang")
+        handling = both.peer._connected().handling
+        await until(lambda: handling._timer is None)
+        assert await both.client.call("add", 1, 2) == 3
+        assert handling._timer is None
+
+
 async def test_none_lets_handlers_run_for_ever() -> None:
     async with pair(methods, limits=Limits(handler_timeout=None)) as both:
         call = aio.create_task(both.client.call("hang"))

@@ -38,6 +38,7 @@ from tieline import (
     connect,
     serve,
 )
+from tieline.rpc import gate
 
 COUNT = 30
 ALL = list(range(COUNT))
@@ -350,7 +351,10 @@ async def test_half_an_end_of_messages_does_not_wait_for_a_handler_that_waits_fo
 
 @pytest.mark.parametrize("how", ["wait_closed", "aclose"])
 @pytest.mark.parametrize("is_plain", [True, False])
-async def test_what_has_waited_for_a_place_is_the_last_and_the_session_ends(is_plain: bool, how: str) -> None:
+async def test_what_has_waited_for_a_place_is_the_last_and_the_session_ends(
+    is_plain: bool, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "LOOK_AGAIN", 1000)  # the place is told of
     heard = Heard()
     ran: list[int] = []
 
@@ -401,10 +405,21 @@ async def test_messages_behind_one_that_has_given_up_are_the_last(ordered: bool)
         await aio.wait_for(session.wait_closed(), 5)
 
 
+@pytest.mark.parametrize("others", [0, 1])
 async def test_what_waits_out_its_delay_is_refused_in_time_and_the_session_ends(
-    caplog: pytest.LogCaptureFixture,
+    others: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     heard = Heard()
+    clean_up = aio.Event()
+
+    async def call() -> None:
+        try:
+            await aio.Event().wait()
+        finally:
+            with trio.CancelScope(shield=True) if aio.on_trio() else contextlib.nullcontext():
+                await clean_up.wait()
+
+    heard.methods.method(call)
     governance = Governance(cost_soft_limit=100, cost_hard_limit=600, cost_sleep=1000, cost_decay_per_sec=0)
     limits = Limits(handler_timeout=0.3, governance=governance)
     async with serve(heard.methods, "tcp://127.0.0.1:0", limits=limits) as server:
@@ -412,6 +427,8 @@ async def test_what_waits_out_its_delay_is_refused_in_time_and_the_session_ends(
             sock.sendall(NOTES[0] + b"\n")
             session = await the_peer(server)
             await until(lambda: heard.begun)
+            sock.sendall(b'{"jsonrpc":"2.0","method":"call","id":1}\n' * others)
+            await until(lambda: session.stats.running == 1 + others)
             session.bump_cost(590)
             sock.sendall(NOTES[1] + b"\n")
             await until(lambda: session._engine.handling.waiting)
@@ -420,6 +437,7 @@ async def test_what_waits_out_its_delay_is_refused_in_time_and_the_session_ends(
         await until(lambda: heard.done)
         await aio.wait_for(session.wait_closed(), 5)
         assert heard.begun == [0]
+        clean_up.set()
     assert "Traceback" not in caplog.text
 
 

@@ -209,6 +209,31 @@ async def test_an_ordered_notification_may_close_its_session():
 
 
 @pytest.mark.row("S13", "H61")
+async def test_ordered_notifications_are_handled_though_another_handler_closes_the_session():
+    methods = Methods()
+    told: list[int] = []
+    gate = aio.Event()
+
+    @methods.method(ordered=True)
+    async def note(number: int) -> None:
+        await gate.wait()
+        told.append(number)
+
+    @methods.method
+    async def bye(session: ServerSession) -> None:
+        await session.aclose(force_after=30)
+
+    async with pair(methods) as both:
+        for number in range(3):
+            await both.client.notify("note", number)
+        await both.client.notify("bye")
+        await until(both.peer.is_closing)
+        gate.set()
+        await both.client.wait_closed()
+        await until(lambda: told == [0, 1, 2])
+
+
+@pytest.mark.row("S13", "H61")
 @pytest.mark.parametrize("at_once", [1, 20], ids=["behind the gate", "behind its first step"])
 @pytest.mark.parametrize("in_batch", [False, True], ids=["lines", "a batch"])
 async def test_an_ordered_notification_that_closes_its_session_does_not_wait_for_the_next(at_once: int, in_batch: bool):

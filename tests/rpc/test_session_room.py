@@ -57,6 +57,41 @@ async def test_calls_beyond_the_window_wait_and_go_out_in_the_order_in_which_the
 
 
 @pytest.mark.row("S10")
+@pytest.mark.parametrize("by_name", [True, False])
+async def test_a_call_that_has_waited_for_room_has_its_arguments(by_name: bool):
+    async with one_at_a_time() as (both, seen, gate):
+        first = aio.create_task(both.client.call("echo", 1))
+        await until(lambda: seen)
+        second = aio.create_task(both.client.call("echo", n=2) if by_name else both.client.call("echo", 2))
+        await turns()
+        gate.set()
+        assert await aio.gather(first, second) == [1, 2]
+        assert await both.client.call("echo", n=3, timeout=10) == 3
+
+
+@pytest.mark.row("S10")
+async def test_a_notification_waits_for_the_peer_to_read_and_for_no_call_to_be_answered():
+    limits = Limits(max_calls=1, write_high_water=1000, write_low_water=100, write_timeout=None)
+    async with raw_server(limits=limits) as (client, peer):
+        call = client.send_request("never answered")
+        await client.notify("at once")
+        peer.writer.transport.pause_reading()
+        machine = client._connected().machine
+        while not machine.flow.paused:
+            client.send_notification("fill", ["x" * 100_000])
+            await aio.sleep(0)
+        late = aio.create_task(client.notify("late"))
+        await turns()
+        assert not late.done()
+        peer.writer.transport.resume_reading()
+        while (await peer.line())["method"] != "late":
+            pass
+        await late
+        assert not call.done()
+        call.cancel()
+
+
+@pytest.mark.row("S10")
 async def test_a_task_that_calls_in_a_loop_does_not_starve_another_that_waits():
     async with one_at_a_time() as (both, seen, gate):
         gate.set()

@@ -70,6 +70,20 @@ async def test_the_end_of_the_session_ends_the_requests_of_batches_that_were_not
 
 
 @pytest.mark.row("S3", "S6")
+async def test_who_waited_for_the_end_before_is_told_as_well():
+    async with raw_server() as (client, _peer):
+        ending = aio.create_task(client.wait_closed())
+        await turns()
+        _batch, requests = filled(client)
+        early = Early(requests[0], "by a task")
+        await turns()
+        await client.aclose()
+        await aio.wait_for(ending, 10)
+        await turns()
+        assert isinstance(early.outcome, ClosedError)
+
+
+@pytest.mark.row("S3", "S6")
 @pytest.mark.parametrize("how", HOW)
 async def test_a_connection_that_is_lost_ends_them_and_says_why(how: str):
     async with waiting(how) as (client, peer, _batch, requests, early):

@@ -142,6 +142,15 @@ def test_a_notification_arrives() -> None:
         assert [server.line().get("params") for _ in range(3)] == [[1], {"a": 2}, [3]]
 
 
+def test_a_notification_is_with_the_system_when_it_returns() -> None:
+    with raw_pair() as (session, server):
+        task = Task(server.line)
+        session.notify("told", "x" * 20_000_000)
+        transport: Any = session._connected().link.transport
+        assert not transport.unsent
+        assert len(task.result()["params"][0]) == 20_000_000
+
+
 def test_the_protocol_class_and_the_codec_are_those_that_were_given() -> None:
     given: dict[str, Any] = {"rpc_protocol": JSONRPCv1, "codec": StdlibCodec()}
     with serve(METHODS, "tcp://127.0.0.1:0", **given) as server, connect(server.url, **given) as session:
@@ -250,6 +259,11 @@ def test_over_the_window_a_request_is_refused_and_a_call_waits_for_room() -> Non
         task = Task(answer_three, server)
         assert session.call("third", timeout=20) == "done"
         assert task.result() == ["first", "second", "third"]
+        for name in ("first", "second"):
+            session.send_request(name)
+        arguing = Task(lambda: [server.answer("done")["params"] for _ in range(3)])
+        assert session.call("third", timeout=20, a=1) == "done"
+        assert arguing.result() == [[], [], {"a": 1}]
         assert first.result() == "done"
         assert no_entries(session), entries(session)
 

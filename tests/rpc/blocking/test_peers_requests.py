@@ -488,6 +488,11 @@ def test_what_a_session_class_overrides_is_asked_in_order_of_precedence() -> Non
                     answers.append(server.line())
             assert answers[0]["result"] == "asked for 2"
             assert answers[1].get("result") == expected
+            assert expected or answers[1]["error"]["code"] == -32601
+            server.send(call(3, "unknown"))
+            while session.stats.messages_out < 3:
+                session.poll(0.05)
+            assert server.line()["error"]["code"] == -32601
     assert told == [1, 1]
 
 
