@@ -258,25 +258,6 @@ class Link(OurProtocol, Generic[MachineT]):
         sink, self._sink = self._sink, _SILENT  # the two would keep each other alive until the garbage is collected
         sink.link_lost(exc)
 
-    def _read_rest(self) -> OSError | None:
-        """Take in what the peer has said before a send failed, where the transport has left that to the system.
-
-        Returns what broke the connection, if that is told now: not all sends are.
-        """
-        self.sending_failed()
-        rest = rest_of(self.transport, lambda: not (self._paused or self._reading_over))
-        while True:
-            try:
-                data = next(rest, None)
-            except OSError as exc:
-                return exc
-            if data is None:
-                return None
-            if data:
-                Link.data_received(self, data)  # what a buffered link inherits, and hides from its transport
-            else:
-                self.eof_received()
-
     # --- turns ---------------------------------------------------------------------------------------------------
 
     def _deliver(self, events: Sequence[Any], until: float) -> None:
@@ -323,45 +304,7 @@ class Link(OurProtocol, Generic[MachineT]):
             self.in_turn = False
         self.settle()
 
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._armed_for = inf
-        now = self._host.now()
-        machine = self.machine
-        if machine.flow.paused:
-            machine.writing_progressed(self.transport.get_write_buffer_size(), now)
-        self.in_turn = True
-        try:
-            self._deliver(machine.handle_deadline(now), now + TURN_SECONDS)
-        finally:
-            self.in_turn = False
-        if machine.must_abort or (now >= self._look_at and self._peer_is_gone(now)):
-            self.transport.abort()
-        else:
-            self.settle()
-
-    def _watch_peer(self, now: float) -> None:
-        """Nothing is read from now on: look after the peer instead."""
-        self._look_pause = FIRST_LOOK
-        self._look_at = now + FIRST_LOOK
-
-    def _peer_is_gone(self, now: float) -> bool:
-        """Look whether the peer has gone and left us with its work; otherwise plan the next look."""
-        if self._lingering is not None or not (self._paused or self._reading_over):
-            self._look_at = inf
-            return False
-        peer = peer_of(self.transport)
-        # One that closed without waiting for its answers has gone. One that only sent notifications has been heard.
-        if peer == "reset" and self.machine.keeps_unread and not self._reading_over:
-            pass  # what has come is read when somebody wants it, and the reset behind it
-        elif peer == "reset" or (peer == "closed" and self.machine.owes_answers):
-            self.machine.peer_vanished()
-            return True
-        self._look_pause = min(2 * self._look_pause, LAST_LOOK)
-        self._look_at = now + self._look_pause
-        return False
-
-    # --- orders --------------------------------------------------------------------------------------------------
+    # --- output --------------------------------------------------------------------------------------------------
 
     def flush_soon(self, *, is_alone: bool = False) -> None:
         """Write what is queued: now, or with what others are about to queue in this turn of the loop.
@@ -379,14 +322,6 @@ class Link(OurProtocol, Generic[MachineT]):
         else:
             self.settle()
 
-    def write(self, data: bytes) -> None:
-        """Write *data* at once, past the machine: for what comes alone, when nothing is queued."""
-        size = len(data)
-        self.machine.bytes_sent += size
-        if size >= LONG:
-            keep_memory()
-        self.transport.write(data)
-
     def _cork(self) -> None:
         """Let what is queued from now on wait for the next turn of the loop.
 
@@ -400,6 +335,33 @@ class Link(OurProtocol, Generic[MachineT]):
     def _flush(self) -> None:
         self.is_corked = False
         self.settle()
+
+    def write(self, data: bytes) -> None:
+        """Write *data* at once, past the machine: for what comes alone, when nothing is queued."""
+        size = len(data)
+        self.machine.bytes_sent += size
+        if size >= LONG:
+            keep_memory()
+        self.transport.write(data)
+
+    def _write(self, now: float | None = None) -> None:
+        machine = self.machine
+        data = machine.data_to_send()
+        if data:  # else all that was queued is part of answers to batches that are not complete
+            self.last_sent = self._host.now() if now is None else now
+            if len(data) >= LONG:
+                keep_memory()
+                machine.sent_much()
+            self.transport.write(data)
+        if machine.unsent is not None:
+            self._tell_unsent()
+
+    def _tell_unsent(self) -> None:
+        """Hand on what could not be sent. Not in `_write`, to whose frame those errors refer by their tracebacks."""
+        unsent, self.machine.unsent = self.machine.unsent, None
+        self._sink.results_unsent(unsent)
+
+    # --- in line with the machine --------------------------------------------------------------------------------
 
     def settle(self) -> None:
         """Bring the transport in line with the machine: output, reading, timer, and how far the end has come."""
@@ -438,11 +400,96 @@ class Link(OurProtocol, Generic[MachineT]):
             self._arm()
         self._is_calm = not (self._rest or self._paused or self._is_new or self._reading_over or self._closing)
 
+    def _toggle_reading(self) -> None:
+        if self._closing:
+            return
+        self._paused = not self._paused
+        self._is_calm = False
+        if self._paused:
+            self.transport.pause_reading()
+            return
+        if self._is_breathing:
+            self._is_breathing = False
+        else:
+            self.machine.reading_resumed(self._host.now())
+        self.transport.resume_reading()
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def arm_anew(self) -> None:
+        """Have the timer go off earlier, if the machine has a deadline before that."""
+        if self.machine.timers.first < self._armed_for:
+            self._arm()
+
+    def _arm(self) -> None:
+        """Have the one timer go off at the next deadline, or earlier."""
+        deadline = min(self.machine.timers.first, self._look_at)
+        if deadline < self._armed_for:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._armed_for = deadline
+            self._timer = self._host.call_at(deadline, self._on_timer)
+
+    def _disarm(self) -> None:
+        self._armed_for = inf
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._armed_for = inf
+        now = self._host.now()
+        machine = self.machine
+        if machine.flow.paused:
+            machine.writing_progressed(self.transport.get_write_buffer_size(), now)
+        self.in_turn = True
+        try:
+            self._deliver(machine.handle_deadline(now), now + TURN_SECONDS)
+        finally:
+            self.in_turn = False
+        if machine.must_abort or (now >= self._look_at and self._peer_is_gone(now)):
+            self.transport.abort()
+        else:
+            self.settle()
+
+    # --- the peer, while nothing is read -------------------------------------------------------------------------
+
+    def _watch_peer(self, now: float) -> None:
+        """Nothing is read from now on: look after the peer instead."""
+        self._look_pause = FIRST_LOOK
+        self._look_at = now + FIRST_LOOK
+
+    def _peer_is_gone(self, now: float) -> bool:
+        """Look whether the peer has gone and left us with its work; otherwise plan the next look."""
+        if self._lingering is not None or not (self._paused or self._reading_over):
+            self._look_at = inf
+            return False
+        peer = peer_of(self.transport)
+        # One that closed without waiting for its answers has gone. One that only sent notifications has been heard.
+        if peer == "reset" and self.machine.keeps_unread and not self._reading_over:
+            pass  # what has come is read when somebody wants it, and the reset behind it
+        elif peer == "reset" or (peer == "closed" and self.machine.owes_answers):
+            self.machine.peer_vanished()
+            return True
+        self._look_pause = min(2 * self._look_pause, LAST_LOOK)
+        self._look_at = now + self._look_pause
+        return False
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
     def close(self) -> None:
         """Begin to close: what is being handled is still answered, nothing else."""
         self.machine.close()
         self._sink.room_made()  # who waits for it is to find out
         self.settle()
+
+    def abort(self) -> None:
+        """Close at once; what is queued is dropped. A transport that is still to come is closed when it comes."""
+        if not hasattr(self, "transport"):
+            self._unwanted = True
+        elif not self.is_lost:
+            self.transport.abort()
 
     @property
     def is_told_last(self) -> bool:
@@ -459,13 +506,6 @@ class Link(OurProtocol, Generic[MachineT]):
             if end is not None:
                 end()
 
-    def abort(self) -> None:
-        """Close at once; what is queued is dropped. A transport that is still to come is closed when it comes."""
-        if not hasattr(self, "transport"):
-            self._unwanted = True
-        elif not self.is_lost:
-            self.transport.abort()
-
     def fail_sending(self, error: OSError) -> bool:
         """End the connection because a send past the transport has failed; behind what the peer has said before.
 
@@ -479,80 +519,24 @@ class Link(OurProtocol, Generic[MachineT]):
         self.transport.abort()
         return False
 
-    # --- start TLS -----------------------------------------------------------------------------------------------
+    def _read_rest(self) -> OSError | None:
+        """Take in what the peer has said before a send failed, where the transport has left that to the system.
 
-    @property
-    def has_unread(self) -> bool:
-        """Whether anything has come that nobody has handled yet, part of a message included."""
-        return bool(self._rest) or self.machine.has_unread
-
-    def is_last(self, event: object) -> bool:
-        """Return whether nothing has come behind *event*, which somebody must still hold."""
-        return self._last_event == id(event) and not self.has_unread and not self.machine.has_read_behind_event
-
-    def violated(self, text: str) -> None:
-        """End the connection because the peer broke a rule of the transport: it is told *text*, then it is closed.
-
-        What has come and is not handled yet is thrown away.
+        Returns what broke the connection, if that is told now: not all sends are.
         """
-        self.break_off(self.machine.peer_violated(text, self._host.now()))
-
-    def break_off(self, last_events: Sequence[Any]) -> None:
-        """Hand *last_events* on, with which the machine has ended the connection, and throw away all before them."""
-        self._rest = ()
-        if isinstance(self._delivering, list):
-            self._delivering.clear()  # so ends the sink's walk over it; `_deliver` finds nothing left to hand on
-        self._sink.handle_events(last_events, inf)
-        self.settle()
-
-    @property
-    def host(self) -> Host:
-        """The port to the runtime on which it lives."""
-        return self._host
-
-    def change_transport(self, change: Callable[[Transport], Transport]) -> None:
-        """Go on with the transport that *change* makes of the present one; what is queued leaves by that before."""
-        if self.machine.has_output:
-            self._write()
-        transport = self.transport
-        if self._paused:
-            transport.resume_reading()
-        self.transport = change(transport)
-        if self._paused:
-            self.transport.pause_reading()
-
-    # --- helpers -------------------------------------------------------------------------------------------------
-
-    def _write(self, now: float | None = None) -> None:
-        machine = self.machine
-        data = machine.data_to_send()
-        if data:  # else all that was queued is part of answers to batches that are not complete
-            self.last_sent = self._host.now() if now is None else now
-            if len(data) >= LONG:
-                keep_memory()
-                machine.sent_much()
-            self.transport.write(data)
-        if machine.unsent is not None:
-            self._tell_unsent()
-
-    def _tell_unsent(self) -> None:
-        """Hand on what could not be sent. Not in `_write`, to whose frame those errors refer by their tracebacks."""
-        unsent, self.machine.unsent = self.machine.unsent, None
-        self._sink.results_unsent(unsent)
-
-    def _toggle_reading(self) -> None:
-        if self._closing:
-            return
-        self._paused = not self._paused
-        self._is_calm = False
-        if self._paused:
-            self.transport.pause_reading()
-            return
-        if self._is_breathing:
-            self._is_breathing = False
-        else:
-            self.machine.reading_resumed(self._host.now())
-        self.transport.resume_reading()
+        self.sending_failed()
+        rest = rest_of(self.transport, lambda: not (self._paused or self._reading_over))
+        while True:
+            try:
+                data = next(rest, None)
+            except OSError as exc:
+                return exc
+            if data is None:
+                return None
+            if data:
+                Link.data_received(self, data)  # what a buffered link inherits, and hides from its transport
+            else:
+                self.eof_received()
 
     def _follow_end(self) -> None:
         """The machine has nothing more to say: half-close while the peer may not have heard all, then close."""
@@ -604,22 +588,44 @@ class Link(OurProtocol, Generic[MachineT]):
         if unsent:
             self.machine.writing_paused(unsent, self._host.now())
 
-    def arm_anew(self) -> None:
-        """Have the timer go off earlier, if the machine has a deadline before that."""
-        if self.machine.timers.first < self._armed_for:
-            self._arm()
+    # --- start TLS -----------------------------------------------------------------------------------------------
 
-    def _arm(self) -> None:
-        """Have the one timer go off at the next deadline, or earlier."""
-        deadline = min(self.machine.timers.first, self._look_at)
-        if deadline < self._armed_for:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._armed_for = deadline
-            self._timer = self._host.call_at(deadline, self._on_timer)
+    @property
+    def has_unread(self) -> bool:
+        """Whether anything has come that nobody has handled yet, part of a message included."""
+        return bool(self._rest) or self.machine.has_unread
 
-    def _disarm(self) -> None:
-        self._armed_for = inf
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def is_last(self, event: object) -> bool:
+        """Return whether nothing has come behind *event*, which somebody must still hold."""
+        return self._last_event == id(event) and not self.has_unread and not self.machine.has_read_behind_event
+
+    def violated(self, text: str) -> None:
+        """End the connection because the peer broke a rule of the transport: it is told *text*, then it is closed.
+
+        What has come and is not handled yet is thrown away.
+        """
+        self.break_off(self.machine.peer_violated(text, self._host.now()))
+
+    def break_off(self, last_events: Sequence[Any]) -> None:
+        """Hand *last_events* on, with which the machine has ended the connection, and throw away all before them."""
+        self._rest = ()
+        if isinstance(self._delivering, list):
+            self._delivering.clear()  # so ends the sink's walk over it; `_deliver` finds nothing left to hand on
+        self._sink.handle_events(last_events, inf)
+        self.settle()
+
+    @property
+    def host(self) -> Host:
+        """The port to the runtime on which it lives."""
+        return self._host
+
+    def change_transport(self, change: Callable[[Transport], Transport]) -> None:
+        """Go on with the transport that *change* makes of the present one; what is queued leaves by that before."""
+        if self.machine.has_output:
+            self._write()
+        transport = self.transport
+        if self._paused:
+            transport.resume_reading()
+        self.transport = change(transport)
+        if self._paused:
+            self.transport.pause_reading()
