@@ -175,7 +175,7 @@ class TrioBackend(TrioTasks):
         await wait_ready(sock.fileno(), writing)
 
     async def stray_nursery(self) -> trio.Nursery:
-        from tieline.runtimes.trio.strays import stray_nursery  # lazily: whoever has a nursery needs none
+        from tieline.runtimes.trio.scope import stray_nursery  # lazily: whoever has a nursery needs none
 
         return await stray_nursery()
 

@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""The nursery behind an ``async with`` of a session or a server."""
+"""The nurseries that connections on trio live in where their user gives none.
+
+That is the nursery behind an ``async with`` of a session or a server; and where no ``async with`` owns them, one in a
+system task, up to the run's end. What fails in that one would end the whole run, so it is for transports alone, which
+fail in no way but by their connection.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
+from trio.lowlevel import RunVar, spawn_system_task
 
 from tieline.runtimes.trio.host import TrioHost, host_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["Scope", "open_scope"]
+__all__ = ["Scope", "open_scope", "stray_nursery"]
 
 
 class Scope:
@@ -66,3 +72,42 @@ async def open_scope() -> Scope:
     """Return a new scope, whose nursery is open."""
     manager = trio.open_nursery(strict_exception_groups=True)
     return Scope(manager, await manager.__aenter__())
+
+
+class _Strays:
+    """The nursery of one run, once it is open."""
+
+    __slots__ = ("is_open", "nursery")
+
+    def __init__(self) -> None:
+        self.is_open = trio.Event()
+        self.nursery: trio.Nursery | None = None
+
+    async def keep(self) -> None:
+        """Keep it open until the run ends."""
+        async with trio.open_nursery() as nursery:
+            host = host_of(nursery)
+            host.hold()
+            self.nursery = nursery
+            self.is_open.set()
+            try:
+                await trio.sleep_forever()
+            finally:
+                host.finish()
+                host.release()
+
+
+_strays: Final[RunVar[_Strays]] = RunVar("tieline_strays")
+
+
+async def stray_nursery() -> trio.Nursery:
+    """Return the nursery of this run."""
+    try:
+        strays = _strays.get()
+    except LookupError:
+        strays = _Strays()
+        _strays.set(strays)
+        spawn_system_task(strays.keep)
+    await strays.is_open.wait()
+    assert strays.nursery is not None
+    return strays.nursery
