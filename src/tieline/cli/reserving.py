@@ -16,10 +16,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import tieline
-from tieline.cli.carriers import carrier_of, with_carrier
 from tieline.cli.exits import Exit, Failure
 from tieline.cli.failures import not_listening
-from tieline.cli.serving import Plan
+from tieline.cli.serving import Plan, carrier_of, with_carrier
 
 __all__ = ["reserve"]
 

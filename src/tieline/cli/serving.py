@@ -12,17 +12,25 @@ import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import tieline
-from tieline.cli.carriers import carrier_of, with_carrier
 from tieline.cli.exits import Exit, Failure
 from tieline.cli.failures import not_listening
 from tieline.cli.loops import Loop
 from tieline.cli.names import DialectName, Framing, Protocol, dialect_of, framer_of, protocol_of
 from tieline.cli.target import load
 
-__all__ = ["STOPPING", "Ending", "Plan", "Service", "set_up_logging", "started"]
+__all__ = [
+    "STOPPING",
+    "Ending",
+    "Plan",
+    "Service",
+    "carrier_of",
+    "set_up_logging",
+    "started",
+    "with_carrier",
+]
 
 STOPPING: Final = "stopping: requests that were accepted are answered, for {:g} s at most; again to cut them"
 
@@ -244,3 +252,16 @@ def set_up_logging(level: str) -> None:
     """Log to standard error what is at least of *level*."""
     text = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=level.upper(), stream=sys.stderr, format=text)
+
+
+Carrier: TypeAlias = tieline.TCP | tieline.UnixStream | tieline.Command | tieline.Stdio
+
+
+def carrier_of(endpoint: tieline.Endpoint) -> Carrier:
+    """Return what carries *endpoint*."""
+    return endpoint.under if isinstance(endpoint, tieline.WebSocket) else endpoint
+
+
+def with_carrier(endpoint: tieline.Endpoint, carrier: tieline.TCP | tieline.UnixStream) -> tieline.Endpoint:
+    """Return *endpoint*, carried by *carrier*."""
+    return replace(endpoint, under=carrier) if isinstance(endpoint, tieline.WebSocket) else carrier
