@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from abc import abstractmethod
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tieline.endpoints.checks import check_integer
 from tieline.errors import ClosedError, LocalProtocolError
 from tieline.finite import check_timeout
+from tieline.runtimes.termination import is_free
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -179,11 +179,7 @@ class ServerInThread:
 @contextmanager
 def _termination(callback: Callable[..., object] | None) -> Generator[None]:
     """Call *callback* at each SIGTERM meanwhile, where nobody else has a say in it."""
-    if (
-        callback is None
-        or threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    ):
+    if callback is None or not is_free():
         yield
         return
     signal.signal(signal.SIGTERM, callback)
