@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """One program on three event loops: `python any_loop.py [asyncio | uvloop | trio]`.
 
-Everything above the last lines is the same on all of them: tieline finds out where it runs. no_loop.py is its twin
+Everything above the last lines is the same on all of them: tieline detects where it runs. no_loop.py is its twin
 without `async`.
 """
 

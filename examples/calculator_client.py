@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Call the calculator: `python calculator_client.py [URL]`, while calculator_server.py runs there.
 
-Shows: arguments by position and by name, several calls at once, a batch, and what the errors of a call are.
+Shows: arguments by position and by name, several calls at once, a batch, and the errors of calls.
 """
 
 import asyncio

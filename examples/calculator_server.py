@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A calculator that other programs call: `python calculator_server.py [URL]`; Ctrl+C or SIGTERM ends it.
+"""A calculator for other programs: `python calculator_server.py [URL]`; Ctrl+C or SIGTERM stops it.
 
-Shows: an object's methods as a service, arguments checked by their hints, errors that say what was wrong.
+Shows: an object's methods as a service, arguments checked by their type hints, errors that say what was wrong.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A chat room: `python chat_server.py [URL]`; Ctrl+C or SIGTERM ends it.
+"""A chat room: `python chat_server.py [URL]`; Ctrl+C or SIGTERM stops it.
 
-Shows: a session class with state of its own, hints that bound what a peer may say, broadcast to all sessions, and what
-to do when one goes away.
+Shows: a session class with its own state, type hints that limit what a peer may send, broadcast to all sessions, and
+what to do when a session ends.
 """
 
 import asyncio

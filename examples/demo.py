@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""See tieline at work: a server in a process of its own, clients in others, over TCP and over a Unix socket.
+"""A tour of tieline: a server process, and client processes that call it over TCP and over a Unix socket.
 
 `python demo.py [FOLDER]` indexes LICENSE and README.md of FOLDER (by default this tree) and searches them. It ends by
-itself; its exit code is 0 when every step came out as it must, else 1.
+itself; the exit code is 0 if every step had the expected result, else 1.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The clients of the demo, each a process of its own: `python demo_client.py ROLE URL`. See demo.py.
+"""The clients of the demo, each in its own process: `python demo_client.py ROLE URL`. See demo.py.
 
-Each step says on standard output, as a line of JSON, what was done and what came back, and whether that was right.
+Each step prints a line of JSON: what was done, what came back, and whether that was right.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The server of the demo: a search service over the text files of a folder, on a TCP and a Unix socket at once.
 
-`python demo_server.py FOLDER SOCKET` prints one URL a line and serves until SIGTERM. See demo.py.
+`python demo_server.py FOLDER SOCKET` prints one URL per line and serves until SIGTERM. See demo.py.
 """
 
 import asyncio

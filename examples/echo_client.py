@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The smallest client: `python echo_client.py [URL [WORD ...]]`, while echo_server.py runs there.
+"""A minimal client: `python echo_client.py [URL [WORD ...]]`, while echo_server.py runs there.
 
 Shows: the ways in which a call can fail, and what to catch for each.
 """

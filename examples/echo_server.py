@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The smallest server: `python echo_server.py [URL]` answers with what it was asked; Ctrl+C or SIGTERM ends it."""
+"""A minimal server: `python echo_server.py [URL]` returns what it receives; Ctrl+C or SIGTERM stops it."""
 
 import asyncio
 import sys

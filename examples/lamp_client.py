@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Set a lamp, without any loop: `python lamp_client.py LAMP [PERCENT [URL]]`, while lamp_server.py runs there.
+"""Set a lamp, without an event loop: `python lamp_client.py LAMP [PERCENT [URL]]`, while lamp_server.py runs there.
 
-Shows: a packet client in blocking code, time limits, and what to catch.
+Shows: a packet client in blocking code, timeouts, and what to catch.
 """
 
 import sys

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Lamps that are set by packets: `python lamp_server.py [URL]`; Ctrl+C or SIGTERM ends it.
+"""Lamps that are set by packets: `python lamp_server.py [URL]`; Ctrl+C or SIGTERM stops it.
 
-Shows: typed packets in both directions, what to do with something that is none, a state that all connections share.
-The packets are lines of JSON, so any program can send one: {"lamp": "hall", "to": 40}
+Shows: typed packets in both directions, how to handle invalid ones, state that all connections share. The packets are
+lines of JSON, so any program can send one: {"lamp": "hall", "to": 40}
 """
 
 import asyncio

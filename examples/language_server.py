@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """A tiny language server: `python language_server.py [URL]`; editors connect over TCP, or start it with `stdio:`.
 
-It knows no language: it marks what is to do and blanks at the ends of lines, and tells how often a word occurs. What is
-specified where: https://microsoft.github.io/language-server-protocol/specifications/lsp/3.17/specification/
-Shows: another framing, methods whose names are no Python names, Structs as hints, notifications that change a state
-and cause others, and an order of calls that is enforced.
+It knows no language: it marks to-do comments and trailing blanks, and shows how often a word occurs. Specification:
+https://microsoft.github.io/language-server-protocol/specifications/lsp/3.17/specification/
+
+Shows: another framing, methods whose names are not Python names, Structs as type hints, notifications that change state
+and cause others, and a required order of calls.
 """
 
 import asyncio

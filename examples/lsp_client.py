@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Ask a language server what it finds in a file: `python lsp_client.py FILE [URL]`.
+"""Ask a language server for the problems in a file: `python lsp_client.py FILE [URL]`.
 
-The URL may be one that a server listens on, language_server.py for one, or tell how to start one: `cmd:pylsp`. What it
-finds is printed as compilers do, FILE:LINE:COLUMN; the exit code is 1 if there is anything, 2 if there is no answer.
-Shows: another framing, a dialect that tells the peer of cancelled calls, and answers to a server that asks back.
+The URL is that of a running server, such as language_server.py, or a command that starts one: `cmd:pylsp`. Problems are
+printed in the format of compilers, FILE:LINE:COLUMN; the exit code is 1 if there are any, 2 if there is no answer.
+Shows: another framing, a dialect that cancels calls at the peer, and replies to a server that calls its client back.
 """
 
 import asyncio

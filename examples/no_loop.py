@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The twin of any_loop.py without `async`: the same names, the same order, in blocking code.
 
-The server runs in a thread of its own, and its handlers in a pool.
+The server runs in its own thread, and its handlers in a pool of threads.
 """
 
 import tieline

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Ask whoever can for the outline of a text: `python outline.py LOOP URL DIALECT [PROXY]`, LOOP being asyncio or trio.
+"""Ask any suitable server for the outline of a text: `python outline.py LOOP URL DIALECT [PROXY]`; LOOP: asyncio, trio.
 
 It is the same for `cmd:clangd lsp` and `tcp://host:4000 strict_v2`; outline_blocking.py is its twin without a loop.
 """

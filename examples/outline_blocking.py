@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Ask whoever can for the outline of a text, in blocking code: `python outline_blocking.py URL DIALECT [PROXY]`.
+"""Ask a suitable server for the outline of a text, in blocking code: `outline_blocking.py URL DIALECT [PROXY]`.
 
 The twin of outline.py: the same calls, without `async` and `await`.
 """

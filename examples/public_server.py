@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A server that strangers reach: `CERTIFICATE=server.pem python public_server.py [URL]`; SIGTERM or Ctrl+C ends it.
+"""A public server: `CERTIFICATE=server.pem python public_server.py [URL]`; SIGTERM or Ctrl+C stops it.
 
-Shows: TLS, limits for the open, work that takes time and reports how far it is, and an end at which what was accepted
-is still answered. KEY names the file of the private key, where it is not in that of the certificate; CLIENT_CA the
-authorities that sign clients' certificates, which makes everybody show one.
+Shows: TLS, limits for the internet, slow work that reports its progress, and a shutdown that still answers accepted
+requests. KEY names the file of the private key, if it is not in that of the certificate; CLIENT_CA the authorities of
+client certificates, which every client must then present.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A handler that calls back its caller while it works: both ends of a connection serve, and both call.
+"""A handler that calls its caller back while it works: both ends of a connection serve, and both call.
 
-A hint that names a session class (`session: tieline.ServerSession`) gives a handler the session that calls it; the
-peer neither sees nor fills that parameter.
+A parameter that is annotated with a session class (`session: tieline.ServerSession`) receives the calling session; the
+peer can neither see nor set it.
 """
 
 import asyncio

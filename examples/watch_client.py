@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Print what changes in a folder: `python watch_client.py [URL [PATTERN ...]]`, while watch_server.py runs there.
 
-Shows: a client that subscribes by a call, then only listens, and notices when nothing more can come.
+Shows: a client that subscribes with a call, then only listens, and notices the end of the connection.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Tell clients what changes in a folder: `python watch_server.py FOLDER [URL]`; Ctrl+C or SIGTERM ends it.
+"""Notify clients of changes in a folder: `python watch_server.py FOLDER [URL]`; Ctrl+C or SIGTERM stops it.
 
-Shows: subscriptions, which are a state of each session; a task beside the server; and clients that are slow: they hold
-up nobody, and get what they have missed when they read again. It looks every half second (`--every SECONDS`), by
-nothing but the standard library: times and sizes of files tell what has changed.
+Shows: subscriptions, as state of each session; a task beside the server; and slow clients, which delay nobody, and
+receive what they have missed when they read again. It checks the times and sizes of files every half second (`--every
+SECONDS`), with the standard library alone.
 """
 
 import argparse

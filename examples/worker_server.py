@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""One service, several processes, one port: `python worker_server.py [WORKERS] [PORT]`; SIGTERM or Ctrl+C ends it.
+"""One service, several processes, one port: `python worker_server.py [WORKERS] [PORT]`; SIGTERM or Ctrl+C stops it.
 
-Shows: workers that share a port (`reuse_port`), each with a loop of its own; a parent that puts another one in the
-place of a worker that died; an end at which every worker answers what it accepted; and workers that do not outlive
-their parent, however that ended. For Linux: elsewhere SO_REUSEPORT is missing, or gives one process all connections.
+Shows: workers that share a port (`reuse_port`), each with its own event loop; a parent that replaces a worker that
+died; a shutdown at which every worker answers its accepted requests; and workers that do not outlive their parent,
+however that ended. For Linux: elsewhere SO_REUSEPORT is missing, or gives one process all connections.
 """
 
 import asyncio

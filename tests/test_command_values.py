@@ -49,8 +49,8 @@ def test_stdio_has_nothing_behind_its_colon() -> None:
         ("cmd:a \\", "quoted wrongly"),
         ("cmd:''", "must begin with a program"),
         ("cmd:a\0b", "must hold no NUL"),
-        ("stdio:x", "ends behind its colon"),
-        ("stdio://", "ends behind its colon"),
+        ("stdio:x", "ends after its colon"),
+        ("stdio://", "ends after its colon"),
     ],
 )
 def test_what_is_no_command_is_told(url: str, text: str) -> None:

@@ -62,7 +62,7 @@ def test_lamps_are_set_by_packets_and_what_is_no_order_is_refused() -> None:
         assert refused.stderr == "refused: there is no lamp 'garden'\n"
         with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as peer, peer.makefile("rb") as lines:
             peer.sendall(b'bright!\n{"lamp":"kitchen"}\n')
-            assert b"the packet is no JSON" in lines.readline()
+            assert b"the packet is not JSON" in lines.readline()
             assert lines.readline() == b'{"type":"state","lamp":"kitchen","percent":0}\n'
         server.terminate()
         assert end_of(server) == (0, "", "")

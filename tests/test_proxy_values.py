@@ -61,7 +61,7 @@ def test_an_address_is_where_the_proxy_is(address: Any, endpoint: Any, text: str
         (("", 1), ValueError, "host must not be empty"),
         (("a b", 1), ValueError, "host must hold no spaces"),
         (("a\0", 1), ValueError, "host must hold no spaces"),
-        (("a" * 64, 1), ValueError, "no valid name"),
+        (("a" * 64, 1), ValueError, "not a valid name"),
         ("localhost:9050", ValueError, "with a / in it"),
         ("", ValueError, "with a / in it"),
         (("127.0.0.1",), TypeError, "must be .host, port."),
@@ -222,7 +222,7 @@ def test_a_url_names_a_proxy(url: str, proxy: Any) -> None:
         ("socks5://h:", "has no port"),
         ("socks5://:1080", "has no host"),
         ("socks5://", "has no port"),
-        ("socks5://h:1/path", "must end behind the port"),
+        ("socks5://h:1/path", "must end after the port"),
         ("ftp://h:1", "must be scheme://host:port or"),
     ],
 )

@@ -57,7 +57,7 @@ def test_a_service_is_started_called_and_ended(service: str) -> None:
             "ended with exit code 1; its standard error",
         ),
         ("cmd:", 2, "a cmd: URL needs a program"),
-        ("stdio:", 2, "stdio: is to be served on"),
+        ("stdio:", 2, "stdio: is for serving"),
     ],
 )
 def test_what_goes_wrong_is_told_in_a_line(url: str, code: int, text: str) -> None:

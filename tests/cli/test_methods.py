@@ -41,7 +41,7 @@ def test_a_server_that_does_not_tell(tieline: CommandLine, tmp_path: Path) -> No
         assert lines[2] == "try: tieline call unix:s add"
         done = tieline("methods", f"unix:{tmp_path}/s")
         assert done.code == 7
-        assert "does not tell its methods (no rpc.discover)" in done.error
+        assert "does not list its methods (no rpc.discover)" in done.error
         done = tieline("call", f"unix:{tmp_path}/s", "ad")
         assert (done.code, done.error) == (
             7,

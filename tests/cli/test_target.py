@@ -165,7 +165,7 @@ ERRORS = [
     ("service:sys", "sys is a module: say which of its attributes is to be served"),
     ("service:Picky", "service:Picky cannot be served: TypeError: "),
     ("service:numbers", "is a generator function"),
-    ("service:odd", "parameter 'callback' is hinted"),
+    ("service:odd", "parameter 'callback' has the type hint"),
     ("not a module", "'not a module' is neither the name of a module nor a .py file; say MODULE:ATTRIBUTE"),
     ("", "'' is neither"),
     (":methods", "'' is neither"),

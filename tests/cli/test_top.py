@@ -223,7 +223,7 @@ def test_a_server_that_does_not_tell(tieline: CommandLine, tmp_path: Path) -> No
         server.lines_until("Ctrl+C")
         done = tieline("top", f"unix:{tmp_path}/s")
     assert done.code == 7
-    assert "tells no statistics (no rpc.statistics); tieline serve --stats does" in done.error
+    assert "offers no statistics (no rpc.statistics); tieline serve --stats does" in done.error
 
 
 CLASS = """

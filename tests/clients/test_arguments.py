@@ -85,7 +85,7 @@ def test_a_name_to_match_is_called_by_its_own_name() -> None:
         (b"a", TypeError, "server_hostname must be a str, not bytes"),
         ("a\0b", ValueError, "server_hostname must hold no spaces"),
         ("[::1]", ValueError, "server_hostname is an IPv6 address, which is given without brackets"),
-        ("x" * 64, ValueError, "server_hostname 'x+' is no valid name"),
+        ("x" * 64, ValueError, "server_hostname 'x+' is not a valid name"),
     ]
     for name, kind, says in wrong:
         with pytest.raises(kind, match=says):

@@ -228,7 +228,7 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ("udp://h:1", {"protocol": LINES}, TypeError, "must be a DatagramProtocol, not StreamProtocol"),
     ("tcp://h:1", {"protocol": BYTES}, TypeError, "must be a StreamProtocol or BufferedStreamProtocol, not Dat"),
     ("ws+unix:/a", {"protocol": LINES}, ValueError, "a URL must start with one of"),
-    (Stdio(), {"protocol": LINES}, ValueError, "is to be served on"),
+    (Stdio(), {"protocol": LINES}, ValueError, "is for serving"),
     ("udp://h:1", {"protocol": BYTES, "tls": True}, ValueError, "tls is for streams"),
     ("unix:/a", {"protocol": LINES, "tls": True}, ValueError, "server_hostname"),
     ("unix:/a", {"protocol": LINES, "proxy": "socks5://h:1"}, ValueError, "a proxy takes TCP and UDP only"),

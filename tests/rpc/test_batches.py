@@ -127,7 +127,7 @@ async def test_a_block_is_entered_once() -> None:
         block = both.client.batch()
         async with block as batch:
             member = batch.add_request("double", [1])
-            with pytest.raises(LocalProtocolError, match="has been entered before"):
+            with pytest.raises(LocalProtocolError, match="was entered before"):
                 await block.__aenter__()
         assert await member == 2
 

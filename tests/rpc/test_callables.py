@@ -144,7 +144,8 @@ def test_a_hint_that_cannot_be_resolved_is_refused_with_the_reason() -> None:
     with pytest.raises(TypeError) as caught:
         Binding(later)
     assert str(caught.value).endswith(
-        "later(): parameter 'b' is hinted 'Unimported', which cannot be resolved: name 'Unimported' is not defined"
+        "later(): parameter 'b' has the type hint 'Unimported', which cannot be resolved: "
+        "name 'Unimported' is not defined"
     )
 
 

@@ -137,7 +137,7 @@ async def test_a_folder_that_is_not_there_is_named(tmp_path) -> None:
 async def test_a_command_cannot_be_listened_on_and_stdio_not_dialled() -> None:
     with pytest.raises(ValueError, match="can only be connected to"):
         serve(Methods(), "cmd:cat")
-    with pytest.raises(ValueError, match="is to be served on"):
+    with pytest.raises(ValueError, match="is for serving"):
         connect("stdio:")
     with pytest.raises(ValueError, match="tls is for sockets"):
         connect("cmd:cat", tls=True)
@@ -357,7 +357,7 @@ async def test_lines_that_are_no_protocol_are_skipped_with_one_warning(caplog) -
         assert await session.call("add", 1, 2) == 3
         assert session.stats.errors == 0
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert "no messages: they are skipped" in caplog.text
+    assert "not messages: they are skipped" in caplog.text
     assert "Welcome" not in caplog.text
 
 

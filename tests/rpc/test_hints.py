@@ -277,17 +277,17 @@ def test_an_error_of_the_types_own_code_is_not_the_peers_fault() -> None:
 
 # (hint, a part of the reason)
 REFUSED: list[tuple[Any, str]] = [
-    (Plain, "Plain is no type that it knows"),
-    (Plain | None, "Plain is no type that it knows"),
-    (list[Plain], "Plain is no type that it knows"),
-    (dict[str, tuple[Plain, ...]], "Plain is no type that it knows"),
-    (Holder, "Plain is no type that it knows"),
-    (Shape, "Shape is no type that it knows"),
-    (io.BytesIO, "BytesIO is no type that it knows"),
-    (complex, "complex is no type that it knows"),
-    (Callable, "Callable is no type that it knows"),
-    (Callable[[int], int], "Callable is no type that it knows"),
-    (Iterable[int], "Iterable is no type that it knows"),
+    (Plain, "Plain is not a type that it knows"),
+    (Plain | None, "Plain is not a type that it knows"),
+    (list[Plain], "Plain is not a type that it knows"),
+    (dict[str, tuple[Plain, ...]], "Plain is not a type that it knows"),
+    (Holder, "Plain is not a type that it knows"),
+    (Shape, "Shape is not a type that it knows"),
+    (io.BytesIO, "BytesIO is not a type that it knows"),
+    (complex, "complex is not a type that it knows"),
+    (Callable, "Callable is not a type that it knows"),
+    (Callable[[int], int], "Callable is not a type that it knows"),
+    (Iterable[int], "Iterable is not a type that it knows"),
     (Point | Strict, "all Struct types must be tagged"),
     (list[Point | Strict], "all Struct types must be tagged"),
     (Point | dict, "more than one dict-like type"),
@@ -295,11 +295,11 @@ REFUSED: list[tuple[Any, str]] = [
     (Union[list[int], set[int]], "more than one array-like"),  # noqa: UP007  # the old spelling is meant
     (int | Plain, "may not contain any additional types"),
     (int | Session, "may not contain any additional types"),
-    (list[Session], "Session is no type that it knows"),
+    (list[Session], "Session is not a type that it knows"),
     (Literal[1.5], "Literal may only contain"),
     (Annotated[int, msgspec.Meta(min_length=1)], "Can only set `min_length`"),
-    (msgspec.Raw, "Raw is no JSON value"),
-    (list[msgspec.msgpack.Ext], "Ext is no JSON value"),
+    (msgspec.Raw, "Raw is not a JSON value"),
+    (list[msgspec.msgpack.Ext], "Ext is not a JSON value"),
     (dict[bool, int], "no key of a JSON object is read as Bool"),
     (list[dict[None, int]] | None, "no key of a JSON object is read as None"),
     (dict[str, dict[bool | None, int]], "no key of a JSON object is read as Union"),
@@ -325,8 +325,8 @@ def test_a_hint_that_msgspec_cannot_convert_to_is_refused_at_registration(hint: 
     with pytest.raises(TypeError) as caught:
         Binding(handler)
     text = str(caught.value)
-    assert "handler(): parameter 'bad' is hinted " in text
-    assert ", to which msgspec cannot convert: " in text
+    assert "handler(): parameter 'bad' has the type hint " in text
+    assert ", which msgspec does not support: " in text
     assert reason in text.replace("typing.", "").replace("collections.abc.", "").replace(f"{__name__}.", "")
 
 

@@ -98,10 +98,10 @@ def test_what_only_calls_have_is_refused_before_anything_is_served() -> None:
 
 
 async def test_calls_need_a_framer_of_bytes() -> None:
-    with pytest.raises(TypeError, match="a BitcoinFramer are no bytes: it is for a MessageSession"):
+    with pytest.raises(TypeError, match="a BitcoinFramer are not bytes: it is for a MessageSession"):
         serve(Methods(), URL, framer=BitcoinFramer)
     async with served(Node) as server:
-        with pytest.raises(TypeError, match="are no bytes"):
+        with pytest.raises(TypeError, match="are not bytes"):
             async with ClientSession(server.url, framer=BitcoinFramer()):  # type: ignore[arg-type]  # that is the point
                 raise AssertionError("it connected")
 

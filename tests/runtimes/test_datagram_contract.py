@@ -318,7 +318,7 @@ async def test_who_does_not_heed_pause_writing_is_stopped(tmp_path: Path, runtim
     async with Scene(runtime) as scene:
         with unix(tmp_path / "peer"):
             client = await scene.opened(None, str(tmp_path / "peer"))
-            with pytest.raises(OSError, match="heed pause_writing") as raised:
+            with pytest.raises(OSError, match="obey pause_writing") as raised:
                 _send_without_end(client.transport)
             assert raised.value.errno == errno.ENOBUFS
             assert client.transport.get_write_buffer_size() < 5 << 20

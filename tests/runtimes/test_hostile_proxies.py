@@ -171,7 +171,7 @@ def answers(*steps: bytes, then_waits: bool = True) -> Script:
         ("socks4", [b"\x00\xf2"], SOCKSFailure, 0xF2, "unknown code"),
         ("socks4", [b"\x05\xff"], SOCKSProtocolError, None, "it speaks SOCKS5"),
         ("http", [b"HTTP/1.1 407 No\r\n"], HTTPConnectError, 407, "wants a user name"),
-        ("http", [b"HTTP/1.1 299999 Yes\r\n"], HTTPConnectError, None, "no status line"),
+        ("http", [b"HTTP/1.1 299999 Yes\r\n"], HTTPConnectError, None, "not a status line"),
     ],
 )
 async def test_two_bytes_decide_or_a_line(

@@ -492,7 +492,7 @@ async def test_a_datagram_that_is_no_packet_is_counted_and_told_without_what_was
             assert await answer(peer) == b"1"
         assert server.faulty == 5
     (record,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
-    assert record.getMessage().endswith("sent a datagram that is no packet")
+    assert record.getMessage().endswith("sent a datagram that is not a valid packet")
     assert record.exc_info is None
     assert "secret" not in caplog.text
 
@@ -581,7 +581,7 @@ async def test_servers_tell_what_is_wrong_with_datagrams_as_clients_do(caplog: p
         assert server.faulty == 2
     assert {type(cause) for cause in seen} == {TypeError}
     erred, failed = [one for one in caplog.records if one.levelno >= logging.WARNING]
-    assert erred.getMessage().endswith("sent a datagram that is no packet")
+    assert erred.getMessage().endswith("sent a datagram that is not a valid packet")
     assert failed.exc_info is not None
     assert isinstance(failed.exc_info[1], RuntimeError)
     assert isinstance(failed.exc_info[1].__cause__, LookupError)

@@ -378,7 +378,7 @@ async def test_a_handler_that_lets_a_parse_error_out_is_not_to_blame(caplog: pyt
             assert await all_of(peer) == b""
     (record,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
     assert record.exc_info is None
-    assert record.getMessage().endswith("sent something that is no packet")
+    assert record.getMessage().endswith("sent something that is not a valid packet")
     assert "secret" not in caplog.text
 
 

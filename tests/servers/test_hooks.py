@@ -162,5 +162,5 @@ def test_packet_servers_for_blocking_code_tell_as_well(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("serve", [tieline.serve, blocking_serve], ids=["serve", "blocking.serve"])
 def test_datagrams_have_no_connections_to_tell_of(serve: Any) -> None:
-    with pytest.raises(ValueError, match=r"hooks are told of connections, and udp://127\.0\.0\.1:0 is a socket of"):
+    with pytest.raises(ValueError, match=r"hooks are for connections, and udp://127\.0\.0\.1:0 is a socket of"):
         serve(echo, "udp://127.0.0.1:0", protocol=DATAGRAMS, hooks=Counts())

@@ -98,7 +98,7 @@ WRONG: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
         "tcp://127.0.0.1:0",
         {},
         TypeError,
-        r"echo is no factory .*'client'\): .* packets goes with protocol=",
+        r"echo is not a factory .*'client'\): .* packets goes with protocol=",
     ),
 ]
 
@@ -119,8 +119,11 @@ async def make() -> None: ...
 
 
 NO_FACTORIES: list[tuple[Any, str]] = [
-    (Picky, r"^Picky is no factory of sessions \(missing a required argument: 'name'\)$"),
-    (make, r"^make is no factory of sessions \(it is async\): functions that peers may call go into Methods, and a "),
+    (Picky, r"^Picky is not a factory of sessions \(missing a required argument: 'name'\)$"),
+    (
+        make,
+        r"^make is not a factory of sessions \(it is async\): functions that peers may call go into Methods, and a ",
+    ),
 ]
 
 

@@ -123,12 +123,12 @@ GRAMMAR: list[Row] = [
     (make, b"X: a\rContent-Length: 2\r\n\r\n{}", [], SHAPE),
     (make, b"\rX: a\r\n" + GOOD, [], SHAPE),
     (make, b"X(: 1\r\n" + GOOD, [], SHAPE),
-    (make, b": 1\r\n" + GOOD, [], "a header line is to begin with a name, not with 0x3a"),
-    (make, b'{"jsonrpc":"2.0","method":"m"}\n', [], "a header line is to begin with a name, not with 0x7b"),
-    (make, b"\xef\xbb\xbf" + GOOD, [], "a header line is to begin with a name, not with 0xef"),
+    (make, b": 1\r\n" + GOOD, [], "a header line must begin with a name, not with 0x3a"),
+    (make, b'{"jsonrpc":"2.0","method":"m"}\n', [], "a header line must begin with a name, not with 0x7b"),
+    (make, b"\xef\xbb\xbf" + GOOD, [], "a header line must begin with a name, not with 0xef"),
     # A length that is too small: what follows is not guessed at.
     (make, b'Content-Length: 2\r\n\r\n{"a":1}' + GOOD, [b'{"'], SHAPE),
-    (make, b"Content-Length: 1\r\n\r\n{}", [b"{"], "a header line is to begin with a name, not with 0x7d"),
+    (make, b"Content-Length: 1\r\n\r\n{}", [b"{"], "a header line must begin with a name, not with 0x7d"),
     (make, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}", [], SHAPE),
 ]
 TYPES: list[Row] = [
@@ -142,8 +142,8 @@ TYPES: list[Row] = [
     (make, type_of("text/html"), [], KIND + "'text/html'"),
     (make, type_of("text/json"), [], KIND + "'text/json'"),
     (make, type_of("application/xml; charset=utf-8"), [], KIND + "'application/xml'"),
-    (make, type_of("json"), [], "Content-Type is no media type"),
-    (make, type_of(""), [], "Content-Type is no media type"),
+    (make, type_of("json"), [], "Content-Type is not a media type"),
+    (make, type_of(""), [], "Content-Type is not a media type"),
     (make, PYLSP + PYLSP + GOOD, [], "Content-Type came twice in one block"),
 ]
 # A mark for each table, as tests/rows.py reads them.
@@ -228,7 +228,7 @@ def test_a_type_that_is_written_is_read_as_well_and_no_other_beside_json() -> No
         ({"max_headers": 0}, "must be 1 or more"),
         ({"content_type": "text/pläin"}, "visible ASCII"),
         ({"content_type": "text/plain\r\nX: y"}, "visible ASCII"),
-        ({"content_type": "plain"}, "no media type"),
+        ({"content_type": "plain"}, "not a media type"),
         ({"content_type": "application/json; charset=latin1"}, "charset utf-8, not 'latin1'"),
     ],
 )

@@ -196,7 +196,7 @@ def test_a_converter_stands_between(kind: Any, most: int) -> None:
         1,
         (PacketConversionError, "no luck"),
         2,
-        (DeserializeError, "the line is no ascii"),
+        (DeserializeError, "the line is not ascii"),
         3,
         CONVERTER_CRASH,
         4,
@@ -240,7 +240,7 @@ def test_hooks_that_are_overridden_are_used(kind: Any) -> None:
         10,
         (StreamProtocolParseError, parse + "no luck"),
         20,
-        (StreamProtocolParseError, parse + "the line is no ascii"),
+        (StreamProtocolParseError, parse + "the line is not ascii"),
         30,
         (RuntimeError, "the protocol raised ValueError while it read a packet"),
     ]
@@ -698,7 +698,10 @@ def test_datagrams_are_packets_or_parse_errors() -> None:
     protocol = DatagramProtocol(LINES, Numbers())
     assert protocol.make_datagram(5) == b"5"
     assert protocol.build_packet_from_datagram(b"5") == 5
-    for bad, text in ((b"13", "a datagram was no packet: no luck"), (b"\xff", "a datagram was no packet: the line is")):
+    for bad, text in (
+        (b"13", "a datagram was not a valid packet: no luck"),
+        (b"\xff", "a datagram was not a valid packet: the line is"),
+    ):
         with pytest.raises(DatagramProtocolParseError, match=text) as caught:
             protocol.build_packet_from_datagram(bad)
         assert isinstance(caught.value.__cause__, PacketConversionError | DeserializeError)

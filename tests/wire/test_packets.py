@@ -160,7 +160,7 @@ def test_who_reads_by_itself_may_have_taken_in_whatever_has_not_come_alone() -> 
 def test_what_is_no_packet_is_told_in_its_place_and_the_stream_goes_on() -> None:
     machine = connection()
     machine.receive_data(b"one\n\xff\ntwo\n\0\n\xff\nthree\n", 0.0)
-    told = "a packet of the stream is faulty: the line is no ascii"
+    told = "a packet of the stream is faulty: the line is not ascii"
     nul = "a packet of the stream is faulty: the line holds a NUL"
     parse = StreamProtocolParseError
     assert taken(machine) == ["one", (parse, told), "two", (parse, nul), (parse, told), "three"]
@@ -198,7 +198,7 @@ def test_what_comes_behind_a_fault_that_nobody_has_taken_waits_behind_it(togethe
             machine.next_packets()
         assert machine.next_packets() == ["two", "three"]
     else:
-        told = "a packet of the stream is faulty: the line is no ascii"
+        told = "a packet of the stream is faulty: the line is not ascii"
         assert taken(machine) == ["one", (StreamProtocolParseError, told), "two", "three"]
     assert reads(machine)
 

@@ -49,7 +49,7 @@ def read(name: str) -> list[Member]:
     except OSError as exc:
         raise Failure(Exit.USAGE, f"cannot read the batch {shown}: {(exc.strerror or str(exc)).lower()}") from exc
     except UnicodeDecodeError as exc:
-        raise Failure(Exit.USAGE, f"the batch {shown} is no UTF-8 text: {exc.reason} at byte {exc.start}") from exc
+        raise Failure(Exit.USAGE, f"the batch {shown} is not UTF-8 text: {exc.reason} at byte {exc.start}") from exc
     members = [_member(value, f"{shown}, {place}") for place, value in _values(text, shown)]
     if not members:
         raise Failure(Exit.USAGE, f"the batch {shown} is empty; expected lines like {_EXPECTED}")
@@ -80,7 +80,7 @@ def _values(text: str, shown: str) -> list[tuple[str, Any]]:
             try:
                 found.append((f"line {number}", json_value(text_line)))
             except ValueError as exc:
-                raise Failure(Exit.USAGE, f"{shown}, line {number} is no JSON: {exc}; expected {_EXPECTED}") from exc
+                raise Failure(Exit.USAGE, f"{shown}, line {number} is not JSON: {exc}; expected {_EXPECTED}") from exc
     return found
 
 
@@ -93,7 +93,7 @@ def _member(value: object, place: str) -> Member:
     elif _is_object(value):
         method, args, is_call, own_id = value.get("method"), value.get("params"), "id" in value, value.get("id")
     else:
-        raise Failure(Exit.USAGE, f"{place} is no request; expected {_EXPECTED}")
+        raise Failure(Exit.USAGE, f"{place} is not a request; expected {_EXPECTED}")
     if not isinstance(method, str) or not method:
         raise Failure(Exit.USAGE, f"{place} names no method; expected {_EXPECTED}")
     if not (args is None or _is_array(args) or _is_object(args)):

@@ -54,7 +54,7 @@ async def _ask(peer: Peer) -> Any:
                 raise
             hint = "in its program, methods.offer_discovery() lets it"
             raise Failure(
-                Exit.NO_METHOD, f"{peer.where()} does not tell its methods (no rpc.discover); {hint}"
+                Exit.NO_METHOD, f"{peer.where()} does not list its methods (no rpc.discover); {hint}"
             ) from exc
 
 

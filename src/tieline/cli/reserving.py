@@ -112,7 +112,7 @@ def _remove_dead(path: str) -> None:
     """
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise OSError(errno.EADDRINUSE, "Address already in use, by something that is no socket")
+            raise OSError(errno.EADDRINUSE, "Address already in use, by something that is not a socket")
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

@@ -77,7 +77,7 @@ def _from_file(path: Path) -> ModuleType:
         raise Failure(Exit.USAGE, f"there is no file {str(path)!r}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise Failure(Exit.USAGE, f"{str(path)!r} is no Python file: its name must end with .py")
+        raise Failure(Exit.USAGE, f"{str(path)!r} is not a Python file: its name must end with .py")
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)  # what stands beside it is importable, as when Python runs the file

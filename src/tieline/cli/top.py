@@ -100,7 +100,7 @@ async def _ask(session: tieline.ClientSession, peer: Peer) -> Document:
         if exc.code != NO_SUCH_METHOD:
             raise
         hint = "tieline serve --stats does, and in a program methods.offer_statistics()"
-        raise Failure(Exit.NO_METHOD, f"{peer.where()} tells no statistics (no {METHOD}); {hint}") from exc
+        raise Failure(Exit.NO_METHOD, f"{peer.where()} offers no statistics (no {METHOD}); {hint}") from exc
 
 
 def _printing(found: Figures) -> None:

@@ -73,11 +73,11 @@ def _first(words: Sequence[str], *, named: bool) -> str:
 
 
 def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is no JSON, although Python takes it")
+    raise ValueError(f"{word} is not JSON, although Python accepts it")
 
 
 def _finite(word: str) -> float:
     number = float(word)
     if not isfinite(number):
-        raise ValueError(f"{word} is no number that a float can hold")
+        raise ValueError(f"{word} is not a number that a float can hold")
     return number

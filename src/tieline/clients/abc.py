@@ -154,7 +154,7 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
 
         Raises:
             ValueError: *timeout* is negative, or no number. TypeError: it is of another kind.
-            StreamProtocolParseError: The peer sent something that is no packet. A new iterator goes on behind it.
+            StreamProtocolParseError: The peer sent an invalid packet. A new iterator goes on behind it.
             DatagramProtocolParseError: The same, of a datagram.
             ConnectionLost: The connection went down otherwise than by a clean end.
         """
@@ -274,7 +274,7 @@ class AbstractNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
 
         Raises:
             ValueError: *timeout* is negative, or no number. TypeError: it is of another kind.
-            StreamProtocolParseError: The peer sent something that is no packet. A new iterator goes on behind it.
+            StreamProtocolParseError: The peer sent an invalid packet. A new iterator goes on behind it.
             ConnectionLost: The connection went down otherwise than by a clean end.
         """
         return _BlockingPackets(self.recv_packet, check_timeout("timeout", timeout))

@@ -119,7 +119,7 @@ class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
         What nobody takes waits in the system, which drops what is too much.
 
         Raises:
-            DatagramProtocolParseError: The peer sent something that is no packet; the next call gives the next one.
+            DatagramProtocolParseError: The peer sent an invalid packet; the next call gives the next one.
             ConnectionRefusedError: A packet of ours came to where nobody is (ICMP tells so). The client can be used on.
             ClientClosedError: The client is closed.
             ConnectionLost: The proxy has gone.

@@ -185,7 +185,7 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
                 TLS.
             StreamTruncated, StreamReset, TLSTruncated, ConnectionLost: The connection went down otherwise.
             ClientClosedError: The client is closed.
-            StreamProtocolParseError: The peer sent something that is no packet; the next call goes on behind it. Where
+            StreamProtocolParseError: The peer sent an invalid packet; the next call goes on behind it. Where
                 that is impossible, the next call raises `ConnectionLost`.
             RuntimeError: The serializer failed; see ``__cause__``.
         """

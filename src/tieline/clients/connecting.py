@@ -83,7 +83,7 @@ def _endpoint(where: Any, tls: TLSChoice) -> Endpoint | DatagramEndpoint:
         return found
     endpoint = endpoint_with_tls(where, tls)
     if isinstance(endpoint, Stdio):
-        raise ValueError(f"{endpoint} is to be served on, not to connect to")
+        raise ValueError(f"{endpoint} is for serving, not for connecting")
     check_name_to_match(endpoint)
     return endpoint
 

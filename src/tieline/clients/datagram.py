@@ -123,7 +123,7 @@ class DatagramClient(Client[SentT_contra, ReceivedT_co]):
 
         Raises:
             TimeoutError: None within *timeout* seconds (0 = none has arrived; None = wait for ever).
-            DatagramProtocolParseError: The peer sent something that is no packet; the next call gives the next one.
+            DatagramProtocolParseError: The peer sent an invalid packet; the next call gives the next one.
             ConnectionRefusedError: A packet of ours came to where nobody is (ICMP tells so). The client can be used on.
             ClientClosedError: The client is closed, or was closed meanwhile.
             ConnectionLost: The proxy has gone.

@@ -62,7 +62,7 @@ def check_host(host: str, name: str = "host") -> None:
         ascii_form = host.encode("idna")
     except UnicodeError as exc:
         # The text of exc tells which rule is broken: an empty label, one over 63 bytes, a forbidden character.
-        raise ValueError(f"{name} {host!r} is no valid name: {exc}") from exc
+        raise ValueError(f"{name} {host!r} is not a valid name: {exc}") from exc
     if len(ascii_form) > _MAX_HOST:
         raise ValueError(f"{name} is {len(ascii_form)} bytes long in its IDNA form, and {_MAX_HOST} are allowed")
 

@@ -143,7 +143,7 @@ def parse_command(rest: str) -> Command:
 def parse_stdio(rest: str) -> Stdio:
     """Return what ``stdio:`` means, behind which there is nothing."""
     if rest:
-        raise ValueError("a stdio: URL ends behind its colon")
+        raise ValueError("a stdio: URL ends after its colon")
     return Stdio()
 
 

@@ -42,7 +42,7 @@ def parse_proxy(
     userinfo, at, place = rest.removesuffix("/").rpartition("@")
     host, colon, port = place.rpartition(":")
     if any(mark in place for mark in "/?#"):
-        raise ValueError(f"the URL of a proxy must end behind the port; expected {expected}")
+        raise ValueError(f"the URL of a proxy must end after the port; expected {expected}")
     if not colon or not port or port.endswith("]"):
         raise ValueError(f"the URL of a proxy has no port; expected {expected}")
     if not host:

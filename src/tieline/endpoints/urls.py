@@ -106,12 +106,12 @@ def _hosts_and_port(rest: str, scheme: str) -> tuple[list[str], int]:
         # Not repeated in the text: a password may stand before the @.
         raise ValueError(f"a {scheme} URL has no user and no password (there is an '@' in it); {expected}")
     if not rest.startswith("//"):
-        raise ValueError(f"a {scheme} URL needs // behind its scheme; {expected}")
+        raise ValueError(f"a {scheme} URL needs // after its scheme; {expected}")
     authority = rest[2:]
     for mark, name in (("#", "fragment"), ("?", "query"), ("/", "path")):
         authority, found, _ = authority.partition(mark)
         if found:
-            raise ValueError(f"a {scheme} URL ends behind the port, but a {name} follows ({mark!r}); {expected}")
+            raise ValueError(f"a {scheme} URL ends after the port, but a {name} follows ({mark!r}); {expected}")
     names, colon, port = authority.rpartition(":")
     if not colon or port.endswith("]"):
         raise ValueError(f"the port is missing in {scheme}://{authority}; {expected}")
@@ -140,7 +140,7 @@ def _parse_unix_datagram(rest: str) -> UnixDatagram:
 def _parse_websocket(rest: str, scheme: str, tls: TLS | None) -> WebSocket:
     expected = f"expected {scheme}://host:port/path"
     if not rest.startswith("//"):
-        raise ValueError(f"a {scheme} URL needs // behind its scheme; {expected}")
+        raise ValueError(f"a {scheme} URL needs // after its scheme; {expected}")
     if "#" in rest:
         raise ValueError(f"a {scheme} URL has no fragment ('#'), RFC 6455, section 3; {expected}")
     size = min((found for found in (rest.find(mark, 2) for mark in "/?") if found >= 0), default=len(rest))

@@ -90,7 +90,7 @@ class Binding:
         try:
             slot = Slot(name, hint)
         except TypeError as exc:
-            raise _hint_error(self._function, name, hint, f"to which msgspec cannot convert: {exc}") from exc
+            raise _hint_error(self._function, name, hint, f"which msgspec does not support: {exc}") from exc
         if kind is Parameter.VAR_POSITIONAL:
             self._rest = slot
             return
@@ -267,7 +267,7 @@ def _named(function: object) -> str:
 
 
 def _hint_error(function: object, name: str, hint: object, why: str) -> TypeError:
-    return TypeError(f"{_named(function)}: parameter {name!r} is hinted {described(hint)}, {why}")
+    return TypeError(f"{_named(function)}: parameter {name!r} has the type hint {described(hint)}, {why}")
 
 
 def _missing(names: list[str]) -> ArgumentsError:

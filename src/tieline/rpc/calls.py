@@ -229,7 +229,7 @@ def check_frames_bytes(framer: FramerBase[Any]) -> None:
     """
     if not framer.frames_bytes:
         name = type(framer).__name__
-        raise TypeError(f"the messages of a {name} are no bytes: it is for a MessageSession, not for calls")
+        raise TypeError(f"the messages of a {name} are not bytes: it is for a MessageSession, not for calls")
 
 
 def new_connection(

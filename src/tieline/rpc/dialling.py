@@ -130,7 +130,7 @@ class ToBeDialled(SessionCore[EngineT]):
                 self.log.exception("%r failed, given a stray line", policy)
         elif not self._has_warned:
             self._has_warned = True
-            self.log.warning("%s prints lines that are no messages: they are skipped", self._target())
+            self.log.warning("%s prints lines that are not messages: they are skipped", self._target())
 
     def _closing_time(self) -> float:
         """Return for how many seconds leaving the `with` closes in order: a child gets its time on top."""
@@ -184,7 +184,7 @@ def _endpoint(
         raise TypeError(f"{', '.join(settings)}: settings go into the endpoint itself when one is given")
     endpoint = endpoint_with_tls(host, tls, "ssl")
     if isinstance(endpoint, Stdio):
-        raise ValueError("stdio: is to be served on: whoever has started this program is connected to it")
+        raise ValueError("stdio: is for serving: it is connected to whatever started this program")
     check_name_to_match(endpoint)
     return endpoint
 

@@ -245,9 +245,9 @@ def _check_convertible(hint: object) -> bool:
         elif isinstance(item, Type | Field) and id(item) not in seen:
             seen.add(id(item))  # recursive types are circles
             if isinstance(item, CustomType) and item.cls is not object:
-                raise TypeError(f"{described(item.cls)} is no type that it knows")
+                raise TypeError(f"{described(item.cls)} is not a type that it knows")
             if isinstance(item, RawType | ExtType):
-                raise TypeError(f"{type(item).__name__.removesuffix('Type')} is no JSON value")
+                raise TypeError(f"{type(item).__name__.removesuffix('Type')} is not a JSON value")
             if isinstance(item, DictType):
                 if not _can_be_key(item.key_type):
                     kind = type(item.key_type).__name__.removesuffix("Type")

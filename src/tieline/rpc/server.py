@@ -327,7 +327,7 @@ def _check_identity(kind: type[object]) -> None:
     is_equal_to_itself_alone = kind.__eq__ is object.__eq__ and kind.__hash__ is object.__hash__
     if issubclass(kind, SessionLife) and not is_equal_to_itself_alone:
         raise TypeError(
-            f"a server tells its sessions apart by what they are: {kind.__name__} must define neither __eq__ nor "
+            f"sessions are compared by identity: {kind.__name__} must define neither __eq__ nor "
             "__hash__ (a dataclass is declared with eq=False)"
         )
 
@@ -564,7 +564,7 @@ def _check_factory(factory: Callable[..., Any], given: dict[str, Any]) -> None:
     if reason:
         name = getattr(factory, "__name__", type(factory).__name__)
         lead = ": functions that peers may call go into Methods, and a handler of packets goes with protocol="
-        raise TypeError(f"{name} is no factory of sessions ({reason}){'' if isinstance(factory, type) else lead}")
+        raise TypeError(f"{name} is not a factory of sessions ({reason}){'' if isinstance(factory, type) else lead}")
 
 
 def check_only_packets(**of_calls: object) -> None:

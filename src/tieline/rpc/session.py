@@ -226,7 +226,7 @@ class _Batching:
 
     async def __aenter__(self) -> RPCBatchOut:
         if hasattr(self, "_batch"):
-            raise LocalProtocolError("this block has been entered before: call batch() anew")
+            raise LocalProtocolError("this block was entered before: call batch() again")
         batch = self._batch = self._session.new_batch()
         return batch
 

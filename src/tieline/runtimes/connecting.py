@@ -111,7 +111,7 @@ class Connector:
             case UnixStream():
                 return self._connect_unix(endpoint, failures)
             case Command() | Stdio():
-                raise ValueError(f"{endpoint} is no socket to connect to")
+                raise ValueError(f"{endpoint} is not a socket to connect to")
             case _:
                 assert_never(endpoint)
 

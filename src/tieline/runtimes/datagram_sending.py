@@ -183,7 +183,7 @@ class DatagramSender(WaterMarks, DatagramTransport):
             raise OSError(errno.EMSGSIZE, f"a datagram of {len(data)} bytes is too long for its socket")
         size = self._unsent_size + len(data) + OVERHEAD
         if size > max(MOST_UNSENT, 2 * self._high):
-            raise OSError(errno.ENOBUFS, f"{self._unsent_size} bytes are unsent already: heed pause_writing()")
+            raise OSError(errno.ENOBUFS, f"{self._unsent_size} bytes are unsent already: obey pause_writing()")
         self._unsent_size = size
         self._unsent.append((bytes(data), addr, ancillary))
         if len(self._unsent) == 1:

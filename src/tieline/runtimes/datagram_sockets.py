@@ -133,7 +133,7 @@ def _of_addresses(local: Any, remote: Any, given: dict[str, Any]) -> Asked:
             return Asked(_own(remote), (remote.host, remote.port), **_settings(remote))
         case (UDP(), None):
             if local.local_addr is not None:
-                raise ValueError(f"local_addr of {local} is for connecting; its host and port are where it is to be")
+                raise ValueError(f"local_addr of {local} is for connecting; its host and port say where to listen")
             if isinstance(local.host, tuple):
                 raise ValueError(f"{local} has several hosts, as servers may have them: this is one socket")
             return Asked((local.host, local.port), None, reuse_port=local.reuse_port, **_settings(local))
@@ -323,7 +323,7 @@ async def bound(endpoint: UDP, resolve: Callable[..., Awaitable[list[Address]]])
         OSError, UnsupportedOperation: As of `listening_sockets`.
     """
     if endpoint.local_addr is not None:
-        raise ValueError(f"local_addr of {endpoint} is for connecting; its host and port are where it is to be")
+        raise ValueError(f"local_addr of {endpoint} is for connecting; its host and port say where to listen")
     family, proto = endpoint.family, endpoint.proto
     settings = {"family": family, "proto": proto, "flags": endpoint.flags}
     hosts = [

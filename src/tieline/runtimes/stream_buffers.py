@@ -123,7 +123,7 @@ class FedReader:
         if found:
             end, start = min(found)
             if start > self._limit:
-                raise ReadLimitError(f"the separator is behind the limit of {self._limit} bytes", start)
+                raise ReadLimitError(f"the separator is beyond the limit of {self._limit} bytes", start)
             return self._take(end)
         searched = max(0, len(self._buffer) + 1 - max(map(len, separators)))
         if searched > self._limit:

@@ -101,7 +101,7 @@ def _endpoint(
         if tls:
             raise ValueError(f"tls is for streams, and {found} is a socket of datagrams")
         if hooks is not None:
-            raise ValueError(f"hooks are told of connections, and {found} is a socket of datagrams")
+            raise ValueError(f"hooks are for connections, and {found} is a socket of datagrams")
         return found
     endpoint = endpoint_with_tls(where, tls)  # type: ignore[arg-type]  # what else it is, that says
     if isinstance(endpoint, TCP | UnixStream | WebSocket):

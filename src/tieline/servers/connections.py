@@ -218,7 +218,7 @@ class ServedConnection(PacketEngine):
         if (fatal := fatal_in(error)) is not None:
             self.host.end_program(fatal)
         elif told is not None and error is told:
-            log.peer_erred(str(self), "sent something that is no packet", now)
+            log.peer_erred(str(self), "sent something that is not a valid packet", now)
             self._tell_limit(told)
         elif isinstance(error, ConnectionLost | ClientClosedError) and (self.is_over or self.machine.end() is not None):
             log.logger.debug("%s: the handler ended with the connection", self)

@@ -251,7 +251,7 @@ class DatagramService:
 
     def _erred(self, addr: Any) -> None:
         """Take note that what a peer has sent was no packet; its handler is not called."""
-        self._log.peer_erred(peer_name(addr), "sent a datagram that is no packet", self._host.now())
+        self._log.peer_erred(peer_name(addr), "sent a datagram that is not a valid packet", self._host.now())
 
     def _failed(self, addr: Any, turns: Turns, error: BaseException) -> None:
         """Take note of a handler that has failed, or a serializer; that is no concern of other peers."""

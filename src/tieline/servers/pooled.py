@@ -121,7 +121,7 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             EndOfStream: The peer has ended its stream; so each time from then on. Sending stays possible.
             StreamTruncated, StreamReset, TLSTruncated, ConnectionLost: The connection went down otherwise.
             ClientClosedError: The client is closed, or the server is shutting down.
-            StreamProtocolParseError: The peer sent something that is no packet; the next call goes on behind it.
+            StreamProtocolParseError: The peer sent an invalid packet; the next call goes on behind it.
             RuntimeError: The serializer failed; see ``__cause__``.
             ValueError: *timeout* is negative, or no number.
         """

@@ -214,7 +214,7 @@ def _stream(endpoint: Endpoint) -> TCP | UnixStream:
     if isinstance(endpoint, WebSocket):
         raise ValueError(f"{endpoint} carries messages, not a stream of bytes: it is for sessions")
     if isinstance(endpoint, Command | Stdio):
-        raise ValueError(f"{endpoint} is no socket: it is for sessions")
+        raise ValueError(f"{endpoint} is not a socket: it is for sessions")
     return endpoint
 
 

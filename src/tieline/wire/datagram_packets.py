@@ -84,7 +84,7 @@ class DatagramPackets(Generic[SentT, ReceivedT]):
             raise
         except (DeserializeError, PacketConversionError) as exc:
             self.faults += 1
-            raise DatagramProtocolParseError(f"a datagram was no packet: {exc}") from exc
+            raise DatagramProtocolParseError(f"a datagram was not a valid packet: {exc}") from exc
         except Exception as exc:
             self.faults += 1
             text = f"the protocol raised {type(exc).__name__} while it read a datagram: {exc}"

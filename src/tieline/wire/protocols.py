@@ -296,7 +296,7 @@ class DatagramProtocol(Generic[SentT_contra, ReceivedT_co]):
             if self._converter is not None:
                 packet = self._converter.create_from_dto_packet(packet)
         except (DeserializeError, PacketConversionError) as exc:
-            raise DatagramProtocolParseError(f"a datagram was no packet: {exc}") from exc
+            raise DatagramProtocolParseError(f"a datagram was not a valid packet: {exc}") from exc
         return packet
 
 

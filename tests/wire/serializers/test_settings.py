@@ -279,7 +279,7 @@ def test_json_and_msgpack_take_hooks_and_types() -> None:
         assert serializer.deserialize(serializer.serialize(1 + 2j)) == 1 + 2j
         loose = kind(type=int, strict=False)
         assert loose.deserialize(loose.serialize("5")) == 5
-        with pytest.raises(DeserializeError, match="not of the type that packets have here"):
+        with pytest.raises(DeserializeError, match="does not have the type of the packets"):
             serializer.deserialize(loose.serialize({"a": 1}) if kind is JSONSerializer else b"\x81\xa1a\x01")
 
 
@@ -328,7 +328,7 @@ def test_an_error_of_json_goes_without_the_garbage_collector() -> None:
 def test_json_that_is_no_utf8_is_said_to_be_that(kind: Any) -> None:
     serializer: JSONSerializer[Any] = JSONSerializer(type=kind)
     text = b'"\xff"' if kind is str else b'{"key":"\xff"}'
-    with pytest.raises(DeserializeError, match="the packet is no UTF-8") as caught:
+    with pytest.raises(DeserializeError, match="the packet is not UTF-8") as caught:
         serializer.deserialize(text)
     assert caught.value.__cause__ is None
 
@@ -349,10 +349,10 @@ def test_the_error_for_what_is_no_utf8_is_told_from_others(error: Exception, exp
 
 MESSAGEPACK_FAULTS = [
     (MessagePackSerializer(), b"\x81\x01\x02", "a key is not text"),
-    (MessagePackSerializer(type=dict[int, int]), b"\x81\xa1a\x02", "not of the type"),
-    (MessagePackSerializer(type=dict[str, str]), b"\x81\xa1a\xa1\xff", "no UTF-8"),
-    (MessagePackSerializer(type=list[int]), b"\xc1", "no MessagePack"),
-    (MessagePackSerializer(type=list[int]), b"\x91", "no MessagePack"),
+    (MessagePackSerializer(type=dict[int, int]), b"\x81\xa1a\x02", "does not have the type"),
+    (MessagePackSerializer(type=dict[str, str]), b"\x81\xa1a\xa1\xff", "not UTF-8"),
+    (MessagePackSerializer(type=list[int]), b"\xc1", "not MessagePack"),
+    (MessagePackSerializer(type=list[int]), b"\x91", "not MessagePack"),
     (MessagePackSerializer(), b"\x91", "1 bytes of it received"),
     (MessagePackSerializer(type=list[int], limit=3), b"\x93\x01\x02\x03", "packet too large"),
 ]
@@ -489,7 +489,7 @@ def test_a_token_whose_packet_is_refused_is_not_said_to_be_forged() -> None:
     decoder = serializer.new_decoder()
     assert decoder.decode_alone(token) is NOTHING
     decoder.feed(token + token)
-    for text in ("the packet is no JSON", "the packet is not authentic"):
+    for text in ("the packet is not JSON", "the packet is not authentic"):
         _, fault = decoder.take(10)
         assert str(fault) == text
 

@@ -390,7 +390,7 @@ def refused(reply: bytes, **settings: Any) -> Exception:
         (b"HTTP/1.0 500 Oops\r\n\r\n", 500, "Internal Server Error"),
         (b"HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", None, "Sec-WebSocket-Accept"),
         (b"HTTP/1.1 101 OK\r\n\r\n", None, "Connection"),
-        (b"HTTP/1.1 101 OK\r\nbroken\r\n\r\n", None, "no valid HTTP"),
+        (b"HTTP/1.1 101 OK\r\nbroken\r\n\r\n", None, "not valid HTTP"),
         (b"HTTP/1.1 101 OK\r\nContent-Length: 5\r\n\r\n", None, "not in order"),
     ],
 )

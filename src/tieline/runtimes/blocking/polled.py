@@ -202,7 +202,7 @@ class PolledTransport(Transport):
                 raise TypeError(f"data must be bytes-like, not {type(data).__name__}")
             data = memoryview(data).cast("B")
         if self._eof_written:
-            raise RuntimeError("write() behind write_eof()")
+            raise RuntimeError("write() after write_eof()")
         if data:
             self._host.do(self.inner.write, data)
 

@@ -196,7 +196,7 @@ class ContentLengthFramer(CountedFramer[bytes]):
     def _check_content_type(self, value: bytes) -> None:
         kind, *parameters = (part.strip() for part in value.lower().split(b";"))
         if _MEDIA_TYPE.fullmatch(kind) is None:
-            raise RemoteProtocolError("Content-Type is no media type")
+            raise RemoteProtocolError("Content-Type is not a media type")
         if kind != self._media_type and not (kind.startswith(b"application/") and b"json" in kind):
             raise RemoteProtocolError(f"Content-Type must be one of JSON, not {_shown(kind)}")
         for parameter in parameters:
@@ -211,7 +211,7 @@ def _wrong_start(byte: int) -> str:
         return "a header line is continued, or begins with a blank"
     if byte == 0x0A:
         return "a header line ends with a bare LF, not with CRLF"
-    return f"a header line is to begin with a name, not with 0x{byte:02x}"
+    return f"a header line must begin with a name, not with 0x{byte:02x}"
 
 
 def _shown(token: bytes) -> str:

@@ -153,7 +153,7 @@ def _integer(text: str) -> int:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _builtins_without_nan(obj: object) -> object:

@@ -70,7 +70,7 @@ def name_bytes(host: str) -> bytes:
     try:
         name = host.encode("idna")
     except UnicodeError as exc:
-        raise ValueError(f"host {host[:64]!r} is no valid name: {exc}") from exc
+        raise ValueError(f"host {host[:64]!r} is not a valid name: {exc}") from exc
     if len(name) > MAX_NAME:
         raise ValueError(f"host is {len(name)} bytes long in its IDNA form, and {MAX_NAME} are allowed")
     for byte in name:

@@ -97,7 +97,7 @@ def _status(head: bytearray) -> int:
     line, _, _ = head.partition(b"\n")
     found = _STATUS_LINE.fullmatch(line.removesuffix(b"\r"))
     if found is None:
-        raise HTTPConnectError("the first line of the HTTP proxy's reply is no status line")
+        raise HTTPConnectError("the first line of the HTTP proxy's reply is not a status line")
     return int(found[1])
 
 

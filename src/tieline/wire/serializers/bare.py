@@ -123,7 +123,7 @@ class StringLineSerializer(AutoSeparatedPacketSerializer[str, str]):
         try:
             return data.decode(self._encoding, self._errors)
         except ValueError:
-            raise DeserializeError(f"the line is no {self._encoding}") from None  # the cause would hold the line
+            raise DeserializeError(f"the line is not {self._encoding}") from None  # the cause would hold the line
 
     def frame(self, packet: str, /) -> bytes:
         """Return the line as bytes, with its newline.

@@ -146,4 +146,4 @@ class CBORSerializer(ScannedSerializer[SentT_contra, ReceivedT_co]):
         try:
             return self._loads(data)
         except (self._error, ValueError, OverflowError) as exc:
-            raise DeserializeError("the packet is no CBOR") from exc
+            raise DeserializeError("the packet is not CBOR") from exc

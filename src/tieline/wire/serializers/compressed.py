@@ -104,7 +104,7 @@ class InflatingDecoder(PacketDecoder[PacketT]):
             # One byte more than may be: that it is there tells that it is too much.
             output = running.decompress(data, self._limit + 1 - self._size)
         except self._errors as exc:
-            raise IncrementalDeserializeError("the packet is no compressed data, or damaged") from exc
+            raise IncrementalDeserializeError("the packet is not compressed data, or damaged") from exc
         self._size += len(output)
         if output:
             self._output.append(output)

@@ -87,7 +87,7 @@ class Base64EncoderSerializer(AutoSeparatedPacketSerializer[SentT_contra, Receiv
         try:
             plain = a2b_base64(bytes(data).translate(_FROM_URL) if self._is_urlsafe else data, strict_mode=True)
         except Base64Error:
-            raise DeserializeError("the packet is no Base64") from None  # it says no more
+            raise DeserializeError("the packet is not Base64") from None  # it says no more
         if self._mac is not None:
             plain = verified(plain, self._mac, self._mac is _sha256)
         return self._serializer.deserialize(plain)

@@ -266,17 +266,17 @@ class JSONSerializer(AutoSeparatedPacketSerializer[SentT_contra, ReceivedT_co]):
 def explain(error: Exception) -> Exception:
     """Return what an *error* of the decoder means; *error* itself if it is not about the bytes."""
     if is_no_utf8(error):
-        fault = DeserializeError("the packet is no UTF-8")  # without the cause, which may hold the packet
+        fault = DeserializeError("the packet is not UTF-8")  # without the cause, which may hold the packet
     elif isinstance(error, msgspec.ValidationError) and str(error).startswith(_TOO_LARGE):
         fault = DeserializeError("the JSON holds a number that is out of range")
         fault.__cause__ = error
     elif isinstance(error, msgspec.ValidationError):
-        fault = DeserializeError("the JSON is not of the type that packets have here")
+        fault = DeserializeError("the JSON does not have the type of the packets")
         fault.__cause__ = error
     elif isinstance(error, RecursionError):
         fault = DeserializeError("the JSON is nested too deep")
     elif isinstance(error, msgspec.DecodeError):
-        fault = DeserializeError("the packet is no JSON")
+        fault = DeserializeError("the packet is not JSON")
         fault.__cause__ = error
     else:
         return error

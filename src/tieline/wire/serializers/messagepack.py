@@ -173,10 +173,10 @@ class MessagePackSerializer(ScannedSerializer[SentT_contra, ReceivedT_co]):
         try:
             return self._unpack(data)
         except msgspec.ValidationError as exc:
-            raise DeserializeError("the MessagePack is not of the type that packets have here") from exc
+            raise DeserializeError("the MessagePack does not have the type of the packets") from exc
         except RecursionError:
             raise DeserializeError("the MessagePack is nested too deep") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
             if is_no_utf8(exc):  # the cause may hold the packet
-                raise DeserializeError("the MessagePack is no UTF-8 where it says text") from None
-            raise DeserializeError("the packet is no MessagePack") from exc
+                raise DeserializeError("the MessagePack has text that is not UTF-8") from None
+            raise DeserializeError("the packet is not MessagePack") from exc

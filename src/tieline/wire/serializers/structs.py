@@ -173,4 +173,4 @@ class NamedTupleStructSerializer(StructSerializer[NamedTupleT, NamedTupleT]):
         try:
             return data.decode(self._encoding, self._errors)
         except ValueError:
-            raise DeserializeError(f"a field is no {self._encoding}") from None  # the cause would hold it
+            raise DeserializeError(f"a field is not {self._encoding}") from None  # the cause would hold it

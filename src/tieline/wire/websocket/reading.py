@@ -350,7 +350,7 @@ class FrameReading:
         try:
             content.decode()
         except UnicodeDecodeError:
-            self._break(_INVALID_DATA, "a WebSocket message of text is no UTF-8", is_behind=is_behind)
+            self._break(_INVALID_DATA, "a text message of the WebSocket is not UTF-8", is_behind=is_behind)
             return False
         return True
 

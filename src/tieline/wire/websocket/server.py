@@ -103,7 +103,7 @@ class WebSocketServer(WebSocketStream):
         return _REQUEST_LINE.fullmatch(line.removesuffix(b"\r") + b"\r\n") is not None
 
     def _speaks_no_http(self) -> None:
-        self._answer(400, "this is no HTTP request")
+        self._answer(400, "this is not an HTTP request")
 
     def _bare_newline(self) -> None:
         self._answer(400, "a line of the head does not end with CR LF")
@@ -155,7 +155,7 @@ class WebSocketServer(WebSocketStream):
             self.error = WebSocketRefused(f"answered with status {status}: {text}", status=status)
         else:
             # A body, for one, which an opening handshake has not.
-            self._answer(400, "this is no request that opens a WebSocket")
+            self._answer(400, "this request does not open a WebSocket")
 
     def _judge_request(self, request: Request, host: str | None) -> None:
         """Judge a *request*, whose target names a *host*, or none; one that does is right, and the header is not."""
@@ -166,7 +166,7 @@ class WebSocketServer(WebSocketStream):
             self._answer(400, "the headers Host and Origin must come once at most")
             return
         if not hosts or not is_host(hosts[0]):
-            self._answer(400, "the header Host is missing, or is no host")  # RFC 9112, section 3.2
+            self._answer(400, "the header Host is missing, or is not a host")  # RFC 9112, section 3.2
             return
         if host is not None and not is_host(host):
             self._answer(400, "the target of the request names no host")

@@ -302,4 +302,4 @@ def fault_text(fault: BaseException | None) -> str:
         return f"the header {fault.name} is {'missing' if fault.value is None else 'not what it must be'}"
     if isinstance(fault, NegotiationError):
         return "the extensions or subprotocols of the two sides do not go together"
-    return "it has no end" if fault is None else "it is no valid HTTP"
+    return "it has no end" if fault is None else "it is not valid HTTP"
