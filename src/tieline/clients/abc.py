@@ -139,24 +139,24 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
         return self.iter_received_packets(timeout=None)
 
     def iter_received_packets(self, *, timeout: float | None = 0) -> AsyncIterator[ReceivedT_co]:
-        """Yield packets as they come, until the peer ends its stream, this side closes, or the time is over.
+        """Yield packets as they arrive, until the peer ends its stream, this side closes, or the time is up.
 
-        To leave it early is fine: it holds nothing.
+        Leaving it early is fine: it holds nothing.
 
-        Where a class overrides `recv_packet` that is what receives, and it is cancelled when the time is over, wherever
-        it is. So one that awaits something with a packet in its hands loses that packet then, unless it keeps it. What
-        has arrived for it nobody can see: so behind that time it goes on for as long as each packet comes within 10 ms,
-        for a second at most.
+        If a class overrides `recv_packet`, that is called to receive, and is cancelled when the time is up. So an
+        override that awaits something while it holds a packet loses that packet, unless it stores it. Packets that have
+        already arrived for it cannot be seen, so after that time it goes on as long as each packet comes within 10 ms,
+        for at most a second.
 
         Args:
-            timeout: Seconds to wait, for all packets together; what is done between two is not counted. 0 = take what
-                has arrived already. None = for ever.
+            timeout: Seconds to wait, for all packets together; the time between two iterations does not count. 0 = only
+                what has arrived already. None = unlimited.
 
         Raises:
-            ValueError: *timeout* is negative, or no number. TypeError: it is of another kind.
-            StreamProtocolParseError: The peer sent an invalid packet. A new iterator goes on behind it.
-            DatagramProtocolParseError: The same, of a datagram.
-            ConnectionLost: The connection went down otherwise than by a clean end.
+            ValueError: *timeout* is negative, or not a number. TypeError: it has the wrong type.
+            StreamProtocolParseError: The peer sent an invalid packet. A new iterator goes on after it.
+            DatagramProtocolParseError: The same, for a datagram.
+            ConnectionLost: The connection did not end cleanly.
         """
         return _Packets(self, check_timeout("timeout", timeout))
 

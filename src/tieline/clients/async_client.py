@@ -86,13 +86,13 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
         return self._backend
 
     async def wait_connected(self) -> None:
-        """Connect, unless that was done. Whoever else waits for the same shares the attempt.
+        """Connect, unless that was done. Tasks that call this at the same time share one attempt.
 
-        Cancelled, with nobody else waiting, it gives the attempt up, and may be called again. A given socket is closed
-        by that, and the client with it: there is no other.
+        If cancelled while nobody else waits, it gives up the attempt, and may be called again. That closes a given
+        socket, and the client with it: there is no other.
 
         Raises:
-            OSError: Nobody there, or no way to get there. It may be tried again.
+            OSError: The peer cannot be reached. You may try again.
             ClientClosedError: The client is closed, or was closed meanwhile.
         """
         if self._is_closed:

@@ -155,8 +155,8 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
     async def send_packet(self, packet: SentT_contra, /) -> None:
         """Send a packet; connect first if that was not done.
 
-        Waits for room when the peer is slow. Cancelled while it waits it has sent nothing; later the packet goes out
-        whole. Whether it arrives is not told. Senders get their turn in the order in which they came.
+        Waits for room when the peer is slow. If cancelled while it waits, nothing was sent; later, the packet is sent
+        whole. Whether it arrives is not reported. Senders take turns in the order in which they called.
 
         Raises:
             ClientClosedError: The client is closed.
@@ -171,22 +171,22 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
         engine.write(machine.framed(packet))
 
     async def send_packets(self, packets: Iterable[SentT_contra], /) -> None:
-        """Send packets in one write: all of them, or none when one cannot be made. Otherwise as `send_packet`."""
+        """Send packets in one write: all of them, or none if one cannot be serialized. Otherwise as `send_packet`."""
         engine = self._engine or await self._connected()
         await engine.send(engine.machine.send_packets, packets)
 
     async def recv_packet(self) -> ReceivedT_co:
         """Return the next packet; connect first if that was not done.
 
-        Several tasks may wait: they get one packet each, in the order in which they came. Cancelling loses nothing.
+        Several tasks may wait: they get one packet each, in the order in which they called. Cancelling loses nothing.
 
         Raises:
-            EndOfStream: The peer has ended its stream; so each time from then on. Sending stays possible, but not over
-                TLS.
-            StreamTruncated, StreamReset, TLSTruncated, ConnectionLost: The connection went down otherwise.
+            EndOfStream: The peer has ended its stream; the same each time from then on. Sending stays possible, except
+                over TLS.
+            StreamTruncated, StreamReset, TLSTruncated, ConnectionLost: The connection ended otherwise.
             ClientClosedError: The client is closed.
-            StreamProtocolParseError: The peer sent an invalid packet; the next call goes on behind it. Where
-                that is impossible, the next call raises `ConnectionLost`.
+            StreamProtocolParseError: The peer sent an invalid packet; the next call goes on after it. If that is
+                impossible, the next call raises `ConnectionLost`.
             RuntimeError: The serializer failed; see ``__cause__``.
         """
         engine = self._engine or await self._connected()
@@ -207,7 +207,7 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
         return packet
 
     async def recv_packets(self) -> list[ReceivedT_co]:
-        """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
+        """Wait for at least one packet, and return all that are decoded. Otherwise as `recv_packet`."""
         engine = self._engine or await self._connected()
         packets: list[ReceivedT_co] = await engine.receive(engine.machine.next_packets, None)
         return packets
@@ -247,17 +247,17 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
             engine.room_made()
 
     async def aclose(self) -> None:
-        """Close the client: what was sent goes out, what was received and not taken is dropped.
+        """Close the client: unsent data is sent, and received packets that nobody took are dropped.
 
-        After a few seconds in which the peer takes nothing, or when it is cancelled, it closes at once. Whoever waits
-        to send or to receive gets a `ClientClosedError`. To close twice is fine.
+        If the peer reads nothing for a few seconds, or if this is cancelled, it closes at once. Tasks that wait to send
+        or to receive get a `ClientClosedError`. Closing twice is fine.
         """
         self._close_before()
         if self._engine is not None:
             await self._engine.close(CLOSE_GRACE)
 
     def abort(self) -> None:
-        """Close at once: what was not sent yet is dropped."""
+        """Close at once: unsent data is dropped."""
         self._close_before()
         if self._engine is not None:
             self._engine.abort()

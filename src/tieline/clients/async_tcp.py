@@ -21,29 +21,35 @@ __all__ = ["AsyncTCPNetworkClient"]
 
 
 class AsyncTCPNetworkClient(InternetFacts, AsyncStreamClient[SentT_contra, ReceivedT_co]):
-    """Sends and receives packets over TCP or TLS, on asyncio or trio.
+    """A packet client over TCP or TLS, on asyncio or trio: sends and receives typed objects.
+
+    ::
+
+        async with AsyncTCPNetworkClient(("127.0.0.1", 4000), StreamProtocol(JSONSerializer())) as client:
+            await client.send_packet({"set": 5}) answer = await client.recv_packet()
 
     It connects in ``async with``, by ``wait_connected``, or when it is first used; the constructor does no I/O.
 
     Args:
-        address: Host and port; or a connected socket, which then is the client's alone to close.
-        protocol: What packets are.
-        backend: "asyncio", "trio" or an ``AsyncBackend``; None = that which runs.
+        address: Host and port; or a connected socket, which then belongs to the client.
+        protocol: The format of packets.
+        backend: "asyncio", "trio" or an ``AsyncBackend``; None = the running one.
         ssl: True for the defaults, a `tieline.TLS` value or an ``ssl.SSLContext``; None = no TLS.
-        server_hostname: The name that the certificate must be made out to; None = the host. ``""`` turns the matching
-            off: **dangerous**. With a given socket, TLS needs it.
+        server_hostname: The name that the certificate must contain; None = the host. ``""`` turns that check off:
+            **dangerous**. Required for TLS on a given socket.
         ssl_handshake_timeout: Seconds for connecting and the TLS handshake together.
         ssl_shutdown_timeout: Seconds for the peer's part in closing TLS.
-        ssl_standard_compatible: False = TLS without its closing handshake: this side does not say that it ends, and a
-            peer that just ends its stream has ended it cleanly, so that nobody notices a cut. None = True.
+        ssl_standard_compatible: False = TLS without its closing message: this side does not send one, and a peer that
+            just ends its stream counts as having ended it cleanly, so truncation goes unnoticed. None = True.
         local_address: Host and port to connect from.
-        happy_eyeballs_delay: Seconds until the next address is tried beside the one that has not answered; None = 0.25.
-        proxy: A proxy, its URL, or a chain of them.
-        max_recv_size: How many bytes are read at once, at most; over TLS, of what was decrypted. None = as many as the
-            runtime likes, 256 KiB at most. A smaller one makes receiving slower and bounds what one read brings.
+        happy_eyeballs_delay: Seconds after which the next address is tried in parallel with one that has not answered;
+            None = 0.25.
+        proxy: A proxy, its URL, or a list of them for a chain.
+        max_recv_size: The maximum number of bytes per read; over TLS, of decrypted data. None = up to the runtime, at
+            most 256 KiB. A smaller value makes receiving slower.
 
     Raises:
-        TypeError: An argument of the wrong kind; with a given socket also those that are for connecting only.
+        TypeError: An argument of the wrong kind; with a given socket also those for connecting.
         ValueError: Arguments that make no sense, or a socket of another kind.
         OSError: The given socket is not connected (ENOTCONN).
         NotImplementedError: There is no runtime of that name.

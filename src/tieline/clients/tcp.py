@@ -26,33 +26,33 @@ __all__ = ["TCPNetworkClient"]
 
 
 class TCPNetworkClient(InternetFacts, StreamClient[SentT_contra, ReceivedT_co]):
-    """Sends and receives packets over TCP or TLS, in blocking code. Safe for any number of threads.
+    """A packet client over TCP or TLS, in blocking code. It may be used by any number of threads.
 
     The constructor connects.
 
     Args:
-        address: Host and port; or a connected socket, which then is the client's alone to close.
-        protocol: What packets are.
-        connect_timeout: Seconds for connecting as a whole, the TLS handshake included; None = as long as it takes.
+        address: Host and port; or a connected socket, which then belongs to the client.
+        protocol: The format of packets.
+        connect_timeout: Seconds for connecting as a whole, including the TLS handshake; None = unlimited.
         ssl: True for the defaults, a `tieline.TLS` value or an ``ssl.SSLContext``; None = no TLS.
-        server_hostname: The name that the certificate must be made out to; None = the host. ``""`` turns the matching
-            off: **dangerous**. With a given socket, TLS needs it.
-        ssl_handshake_timeout: Seconds for connecting and the TLS handshake together, where *connect_timeout* is None.
+        server_hostname: The name that the certificate must contain; None = the host. ``""`` turns that check off:
+            **dangerous**. Required for TLS on a given socket.
+        ssl_handshake_timeout: Seconds for connecting and the TLS handshake together, if *connect_timeout* is None.
         ssl_shutdown_timeout: Seconds for the peer's part in closing TLS.
-        ssl_standard_compatible: False = TLS without its closing handshake: this side does not say that it ends, and a
-            peer that just ends its stream has ended it cleanly, so that nobody notices a cut. None = True.
+        ssl_standard_compatible: False = TLS without its closing message: this side does not send one, and a peer that
+            just ends its stream counts as having ended it cleanly, so truncation goes unnoticed. None = True.
         local_address: Host and port to connect from.
-        proxy: A proxy, its URL, or a chain of them; or an object that connects sockets by itself: see
+        proxy: A proxy, its URL, or a list of them for a chain; or an object that connects sockets itself: see
             `tieline.blocking.ClientSession`.
-        max_recv_size: How many bytes are read at once, at most; over TLS, of what was decrypted. None = as many as the
-            runtime likes, 256 KiB at most. A smaller one makes receiving slower and bounds what one read brings.
-        retry_interval: Kept for programs that give it: whoever waits is woken at once.
+        max_recv_size: The maximum number of bytes per read; over TLS, of decrypted data. None = up to the runtime, at
+            most 256 KiB. A smaller value makes receiving slower.
+        retry_interval: Accepted for compatibility, and not needed: threads that wait are woken at once.
 
     Raises:
-        TypeError: An argument of the wrong kind; with a given socket also those that are for connecting only.
+        TypeError: An argument of the wrong kind; with a given socket also those for connecting.
         ValueError: Arguments that make no sense, or a socket of another kind.
-        OSError: Nobody there, or no way to get there; or the given socket is not connected (ENOTCONN).
-        TimeoutError: Not within that time.
+        OSError: The peer cannot be reached; or the given socket is not connected (ENOTCONN).
+        TimeoutError: Not connected within that time.
     """
 
     __slots__ = ()

@@ -27,25 +27,25 @@ __all__ = ["AsyncTCPNetworkServer"]
 
 
 class AsyncTCPNetworkServer(AsyncStreamServer[SentT_contra, ReceivedT_co]):
-    """Serves packets over TCP or TLS, on asyncio or trio. ``async with`` listens, and shuts down at the end.
+    """A packet server over TCP or TLS, on asyncio or trio. ``async with`` listens, and shuts down at the end.
 
     Args:
-        handler: An async function; called for each connection with a packet client that is connected.
+        handler: An async function; called for each connection with a connected packet client.
         address: Host and port. A host of None or "" is all interfaces, several are a list; port 0: the system chooses.
             Or a `tieline.TCP` endpoint, or a bound stream socket, which the server owns once it listens.
-        protocol: What packets are.
-        ssl: What encrypts the connections: a `tieline.TLS` value or an ``ssl.SSLContext``, with a certificate; None =
-            nothing.
-        limits: What peers may cost: connections in total, by peer and in their handshake, and the times for a
-            handshake, the first packet, a packet that has begun, and a peer that takes nothing. None = the defaults.
-            How long a packet may be is the serializer's to say.
-        hooks: Who is told of connections, several in a list; None = nobody.
+        protocol: The format of packets.
+        ssl: How connections are encrypted: a `tieline.TLS` value or an ``ssl.SSLContext``, with a certificate; None =
+            not at all.
+        limits: Limits on what peers may use: connections in total, per peer and in their handshake, and the times for a
+            handshake, the first packet, an unfinished packet, and a peer that does not read. None = the defaults. The
+            serializer limits the size of packets.
+        hooks: `Hooks` that are called for connections, or a list of them; None = none.
         backlog: How many connections may wait to be accepted.
         reuse_port: Let several servers listen on one port (SO_REUSEPORT).
 
     Raises:
         TypeError: An argument of the wrong kind.
-        ValueError: No server can listen there, or TLS has no certificate.
+        ValueError: A server cannot listen there, or TLS has no certificate.
     """
 
     def __init__(

@@ -53,44 +53,44 @@ async def create_connection(
     connect_timeout: float | None = CONNECT_TIMEOUT,
     nursery: object = None,
 ) -> tuple[Transport, ProtocolT]:
-    """Connect, and return (transport, protocol), as a loop of asyncio does.
+    """Connect, and return (transport, protocol), like the method of an asyncio event loop.
 
-    In this order: connect (through the proxies, and with the TLS handshake), call *protocol_factory*, call
-    ``connection_made`` of what it made, return. With TLS the factory is called before the handshake and
-    ``connection_made`` behind it. Cancelling leaves nothing behind.
+    In this order: connect (through proxies, and with the TLS handshake), call *protocol_factory*, call
+    ``connection_made`` of the protocol, return. With TLS, the factory is called before the handshake and
+    ``connection_made`` after it. Cancelling leaves nothing behind.
 
     Args:
-        protocol_factory: Makes the protocol: of a class of ``tieline.transports``, or of asyncio's, or of neither.
+        protocol_factory: Returns the protocol: of a class of ``tieline.transports``, of asyncio's, or of neither.
         host: A name or an address; None or "" = this machine. Without *port* also an endpoint or a URL.
         port: The port.
-        ssl: What encrypts the connection: True for `TLS()`, an ``ssl.SSLContext``, or a `TLS` value.
+        ssl: How the connection is encrypted: True for `TLS()`, an ``ssl.SSLContext``, or a `TLS` value; None = not at
+            all.
         family: As `TCP.family`; *proto*, *flags*, *local_addr*, *happy_eyeballs_delay* (0.25 s) and *interleave* as
             well.
         proto: See *family*.
         flags: See *family*.
-        sock: A connected stream socket to use. It excludes *host*, *port* and whatever tells how to connect. It
-            belongs to the transport as soon as the arguments are found to be good.
+        sock: A connected stream socket to use. It excludes *host*, *port* and all arguments for connecting. It belongs
+            to the transport as soon as the arguments have been checked.
         local_addr: See *family*.
-        server_hostname: The name that the certificate must be made out to; None = *host*. Only with TLS. It must be
-            given where there is no host. **Dangerous:** ``""`` turns the matching off.
+        server_hostname: The name that the certificate must contain; None = *host*. Only with TLS. Required if there is
+            no host. **Dangerous:** ``""`` turns the check off.
         ssl_handshake_timeout: Seconds for the TLS handshake; None = what *connect_timeout* leaves.
         ssl_shutdown_timeout: Seconds for the peer's part in closing TLS; None = 5.
-        happy_eyeballs_delay: See *family*. None = one address after the other.
-        interleave: See *family*. None = 1, and 0 where *happy_eyeballs_delay* is None.
+        happy_eyeballs_delay: See *family*. None = one address after another.
+        interleave: See *family*. None = 1, or 0 if *happy_eyeballs_delay* is None.
         proxy: A proxy, its URL, or a list of them; see `ClientSession`.
-        connect_timeout: Seconds for all of it; None = as long as it takes.
+        connect_timeout: Seconds for all of it; None = unlimited.
         nursery: On trio the nursery that the connection lives in; None elsewhere.
 
     Raises:
-        ValueError: Arguments that exclude each other, or that nothing can be made of, or *nursery* on asyncio. Nothing
-            was tried.
-        TypeError: One is of the wrong type.
-        LocalProtocolError: There is no *nursery*, on trio, or it is over.
-        OSError: Nobody there, or no way to get there, or nobody whom the TLS settings trust: of the class that all
-            attempts have in common, and each of them is told.
+        ValueError: Invalid arguments, or ones that exclude each other, or *nursery* on asyncio. Nothing was tried.
+        TypeError: An argument has the wrong type.
+        LocalProtocolError: On trio, *nursery* is missing or closed.
+        OSError: The peer cannot be reached, or its certificate is not trusted: of the class that all attempts have in
+            common, and the text lists each of them.
         TimeoutError: Not within *connect_timeout*, or *ssl_handshake_timeout*.
-        Exception: What *protocol_factory* or ``connection_made`` raised. The connection is closed; the protocol hears
-            ``connection_lost`` with the same error.
+        Exception: What *protocol_factory* or ``connection_made`` raised. The connection is closed; ``connection_lost``
+            receives the same error.
     """
     backend = current_backend()
     backend.check_nursery(nursery)

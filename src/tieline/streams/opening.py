@@ -75,14 +75,13 @@ async def open_connection(
 ) -> tuple[StreamReader, StreamWriter]:
     """Connect, and return a stream reader and a stream writer.
 
-    On asyncio they are those of the standard library (of classes derived from them, for the sake of `start_tls`), on
-    every connection, through proxies and over TLS as well.
-    On trio they have the same members; the connection lives in *nursery*.
+    On asyncio they are those of the standard library (of derived classes, which add `start_tls`), on every kind of
+    connection, including proxies and TLS. On trio they have the same methods; the connection lives in *nursery*.
 
     Args:
-        host: As for `create_connection`, like all others.
+        host: As for `create_connection`, like all other arguments.
         port: The port.
-        limit: How long what ``readline`` and ``readuntil`` return may be, in bytes.
+        limit: The maximum size of what ``readline`` and ``readuntil`` return, in bytes.
         settings: ``ssl``, ``family``, ``proto``, ``flags``, ``sock``, ``local_addr``, ``server_hostname``,
             ``ssl_handshake_timeout``, ``ssl_shutdown_timeout``, ``happy_eyeballs_delay``, ``interleave``, ``proxy``,
             ``connect_timeout`` and ``nursery``.
@@ -126,12 +125,12 @@ async def start_server(
 ) -> StreamServer:
     """Listen, and call *client_connected_cb* with a stream reader and a stream writer for each connection.
 
-    A plain function is called; an ``async def`` runs as a task, on trio in *nursery*. One that fails ends its
-    connection and is reported, as failing callbacks are. Nobody closes the writer but the callback.
+    A plain function is called; an ``async def`` runs as a task, on trio in *nursery*. If it fails, its connection is
+    closed and the error is reported, as for other callbacks. The callback must close the writer itself.
 
     Args:
-        client_connected_cb: What is called.
-        host: As for `create_server`, like all others.
+        client_connected_cb: The callback.
+        host: As for `create_server`, like all other arguments.
         port: The port.
         limit: As for `open_connection`.
         settings: ``family``, ``flags``, ``sock``, ``fd``, ``backlog``, ``ssl``, ``reuse_port``,

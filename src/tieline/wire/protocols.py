@@ -140,14 +140,15 @@ class AnyStreamProtocol(ABC, Generic[SentT_contra, ReceivedT_co]):
 
 
 class StreamProtocol(AnyStreamProtocol[SentT_contra, ReceivedT_co]):
-    """Packets over a stream. One object serves any number of connections.
+    """The format of packets in a stream: a serializer, and optionally a converter. May be shared by any number of
+    connections.
 
     Args:
-        serializer: Makes bytes of packets, and finds packets in a stream.
-        converter: Converts between what the serializer knows and what the program wants; None = they are the same.
+        serializer: Converts packets to bytes, and finds packets in a stream.
+        converter: Converts between the serializer's objects and those of the program; None = they are the same.
 
     Raises:
-        TypeError: *serializer* is no incremental serializer, or *converter* no converter.
+        TypeError: *serializer* is not an incremental serializer, or *converter* not a converter.
     """
 
     __slots__ = ()
@@ -226,14 +227,14 @@ class BufferedStreamProtocol(AnyStreamProtocol[SentT_contra, ReceivedT_co]):
 
 
 class DatagramProtocol(Generic[SentT_contra, ReceivedT_co]):
-    """Packets that are datagrams, one each. One object serves any number of connections.
+    """The format of packets in datagrams, one each. May be shared by any number of connections.
 
     Args:
-        serializer: Makes bytes of packets and packets of bytes.
-        converter: Converts between what the serializer knows and what the program wants; None = they are the same.
+        serializer: Converts packets to bytes and back.
+        converter: Converts between the serializer's objects and those of the program; None = they are the same.
 
     Raises:
-        TypeError: *serializer* is no serializer, or *converter* no converter.
+        TypeError: *serializer* is not a serializer, or *converter* not a converter.
     """
 
     __slots__ = ("__weakref__", "_converter", "_serializer")

@@ -27,14 +27,14 @@ _LONG: Final = 1024
 
 
 class NewlineFramer(FramerBase):
-    r"""Split a stream at ``\n``.
+    r"""Messages are lines that end with ``\n``: the default framing.
 
-    Blank lines (nothing, or a lone ``\r``) are skipped. A line over the limit raises `MessageTooLarge` once, as soon
-    as that many bytes of it are there, and is discarded up to its newline; then the stream goes on. The work is linear
-    in bytes however the stream is cut, and at most *max_size* bytes of an unfinished line are held.
+    Blank lines (nothing, or a lone ``\r``) are skipped. A line over the limit raises `MessageTooLarge` once, as soon as
+    that many bytes of it have arrived, and is dropped up to its newline; then the stream goes on. The work is linear in
+    bytes however the stream is split, and at most *max_size* bytes of an unfinished line are stored.
 
     Args:
-        max_size: The longest line in bytes, the newline not counted but a ``\r`` before it counted; 0 is no limit.
+        max_size: The longest line in bytes, not counting the newline but counting a ``\r`` before it; 0 is no limit.
 
     Raises:
         ValueError: *max_size* is negative.

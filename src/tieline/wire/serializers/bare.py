@@ -37,18 +37,18 @@ class BytesSerializer(AbstractPacketSerializer[bytes | bytearray | memoryview, b
 
 
 class StringLineSerializer(AutoSeparatedPacketSerializer[str, str]):
-    r"""Lines of text, without their newlines unless you say so. An empty line is a packet as well.
+    r"""Packets are lines of text, by default without their newlines. An empty line is a packet as well.
 
     Args:
-        newline: What ends a line: "LF" (``\n``), "CR" (``\r``) or "CRLF" (``\r\n``). The other characters are part
-            of the line, so with "LF" a peer that sends ``\r\n`` leaves its ``\r`` on it.
+        newline: What ends a line: "LF" (``\n``), "CR" (``\r``) or "CRLF" (``\r\n``). Other characters are part of the
+            line, so with "LF" a peer that sends ``\r\n`` leaves its ``\r`` on it.
         encoding: The encoding of the text; ASCII characters must have one byte each in it, as in ASCII, UTF-8 and
             Latin-1.
-        unicode_errors: What happens to bytes that are no text, and to characters that cannot be encoded; see
+        unicode_errors: What happens to bytes that are not text, and to characters that cannot be encoded; see
             ``str.encode``.
-        keep_end: Whether the newline at the end of a line is part of the packet. Then one may be at the end of what is
-            sent as well, and stands for itself.
-        limit: The most bytes of a line that is received, the newline not counted. A longer one is thrown away.
+        keep_end: Whether the newline at the end of a line is part of the packet. Then a packet to be sent may end with
+            one, which is not doubled.
+        limit: The maximum size of a received line in bytes, not counting the newline. A longer one is dropped.
 
     Raises:
         ValueError: *newline* is none of these, or *limit* is not positive.

@@ -128,32 +128,32 @@ class TextDecoder(PacketDecoder[PacketT]):
 
 
 class JSONSerializer(AutoSeparatedPacketSerializer[SentT_contra, ReceivedT_co]):
-    r"""Packets as JSON.
+    r"""Packets as JSON, one per line by default; *type* checks and converts what arrives.
 
-    With lines, blank ones are skipped, ``\r`` before a newline is, a packet over the limit is thrown away, and the
-    stream goes on behind whatever is no JSON. Without, see `JSONStreamFramer`: what cannot begin a text ends the
-    stream, as a packet over the limit does.
+    With lines, blank ones are skipped, ``\r`` before a newline is ignored, a packet over the limit is dropped, and the
+    stream goes on after invalid JSON. Without lines, see `JSONStreamFramer`: a byte that cannot begin a text ends the
+    stream, and so does a packet over the limit.
 
-    Sent can be what msgspec encodes: dicts, lists, text, numbers, None, dataclasses, Structs, datetimes, UUIDs, enums
-    and more. NaN and the infinities, which JSON has not, become null.
+    Everything that msgspec encodes can be sent: dicts, lists, text, numbers, None, dataclasses, Structs, datetimes,
+    UUIDs, enums and more. NaN and the infinities, which JSON does not have, become null.
 
     Args:
         type: What a packet must be: a Struct, a dataclass, a union, ``list[int]``, ...; by default anything.
-        strict: False also takes numbers that are given as text and the like, where *type* asks for numbers.
-        enc_hook: Called with what msgspec cannot encode; returns what it can.
+        strict: False also accepts numbers given as text and the like, where *type* requires numbers.
+        enc_hook: Called with a value that msgspec cannot encode; returns one that it can.
         dec_hook: Called with a type that msgspec does not know and a value; returns a value of that type.
-        float_hook: Called with the text of each number that is no integer, where *type* does not say what it is;
-            returns the value, such as a ``decimal.Decimal``.
-        order: "deterministic": dicts and sets that are equal are sent as the same bytes. "sorted": fields of objects
-            are in the order of their names as well. None = as they come.
+        float_hook: Called with the text of each number that is not an integer, unless *type* says what it is; returns
+            the value, such as a ``decimal.Decimal``.
+        order: "deterministic": equal dicts and sets are sent as the same bytes. "sorted": the fields of objects are
+            also sorted by name. None = as they come.
         decimal_format: Whether a ``decimal.Decimal`` is sent as a "string" or as a "number".
-        uuid_format: Whether a UUID is sent in its "canonical" form or as "hex" digits alone.
-        use_lines: Whether each packet is a line. Otherwise packets stand one behind the other with nothing between.
-        limit: The most bytes of a packet that is received.
+        uuid_format: Whether a UUID is sent in its "canonical" form or as "hex" digits only.
+        use_lines: Whether each packet is a line. Otherwise packets follow each other with nothing in between.
+        limit: The maximum size of a received packet in bytes.
 
     Raises:
         TypeError: msgspec cannot decode into *type*.
-        ValueError: *limit* is not positive, or one of the three settings of msgspec is none that it knows.
+        ValueError: *limit* is not positive, or one of the three settings of msgspec is not one that it knows.
     """
 
     __slots__ = ("_decode", "_encode", "_serialize", "_use_lines")
