@@ -175,6 +175,11 @@ class Splits(MemoryDatagramTransport):
             super()._arrive(part)
 
 
+class CutsLongOnes(MemoryDatagramTransport):
+    def _arrive(self, what: bytes | OSError) -> None:
+        super()._arrive(what[:8192] if isinstance(what, bytes) else what)
+
+
 class DropsEmptyOnes(MemoryDatagramTransport):
     def _arrive(self, what: bytes | OSError) -> None:
         if what:
@@ -222,6 +227,7 @@ class NoFacts(MemoryDatagramTransport):
 
 BROKEN: list[tuple[type, str]] = [
     (Splits, "what_comes"),
+    (CutsLongOnes, "what_comes"),
     (DropsEmptyOnes, "an_empty_one_goes"),
     (TakesText, "what_is_no_bytes"),
     (GoesOnBehindClose, "the_end[*]"),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["DATAGRAM_CASES", "DatagramPeer", "DatagramRig"]
 
 HOW: Final = ("close", "abort")
+# More bytes than what is read at once by whoever thinks of one packet of a network, or of 8 KiB.
+LONG: Final = 9000
 
 
 class DatagramPeer(Protocol):
@@ -163,7 +165,7 @@ async def _scene(rig: DatagramRig, order: Callable[[Any], object] | None = None)
 @checked("T5", "each datagram comes by itself, with its sender, the empty one too")
 async def what_comes(rig: DatagramRig) -> None:
     async with _scene(rig) as s:
-        sent = [b"one", b"", b"x" * 1400, b"two"]
+        sent = [b"one", b"", b"x" * 1400, b"y" * LONG, b"two"]
         for data in sent:
             s.peer.send(data)
         await s.until(lambda: len(s.story.data()) == len(sent), f"{len(sent)} datagrams")
@@ -176,11 +178,12 @@ async def what_comes(rig: DatagramRig) -> None:
 async def what_goes(rig: DatagramRig) -> None:
     async with _scene(rig) as s:
         changing = bytearray(b"changed later")
-        for data in (b"one", memoryview(b"-view-")[1:5], changing):
+        for data in (b"one", memoryview(b"-view-")[1:5], changing, b"y" * LONG):
             s.do("sendto", data)
         changing[:] = b"z" * len(changing)
-        await s.until(lambda: len(s.got) == 3, "three datagrams at the peer")
-        expect(sorted(s.got) == [b"changed later", b"one", b"view"], s.got, "what was sent, as it was")
+        await s.until(lambda: len(s.got) == 4, "four datagrams at the peer")
+        expected = [b"changed later", b"one", b"view", b"y" * LONG]
+        expect(sorted(s.got) == expected, [data[:20] for data in s.got], "what was sent, as it was")
 
 
 @checked("T5", "an empty datagram goes out as well")
