@@ -221,7 +221,8 @@ def test_who_wants_what_goes_beside_is_the_only_one_who_receives(tmp_path: Path)
             client.recv_packet(ancillary_data=SocketAncillary())
         client.send_packet("busy")
         plain.join()
-        for settings in ({}, {"ancillary_data": SocketAncillary()}):  # what was received plainly is no hindrance
+        either: list[dict[str, Any]] = [{}, {"ancillary_data": SocketAncillary()}]
+        for settings in either:  # what was received plainly is no hindrance
             with pytest.raises(TimeoutError):
                 client.recv_packet(timeout=0, **settings)
             with pytest.raises(ValueError, match="timeout must be 0 or more"):
