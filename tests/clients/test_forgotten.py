@@ -16,6 +16,7 @@ import pytest
 from tests import aio
 from tests.clients.test_async_streams import LINES, all_of, pair
 from tieline.clients import AsyncUnixStreamClient, UnixStreamClient
+from tieline.clients.engine import PacketEngine
 from tieline.converter import AbstractPacketConverter
 from tieline.exceptions import SendTimeout
 from tieline.protocol import StreamProtocol
@@ -176,6 +177,23 @@ def test_nor_in_blocking_code(name: str) -> None:
                 engine = ref(client._engine)
             del client
         assert engine() is None
+    finally:
+        gc.enable()
+
+
+def engines() -> int:
+    return sum(issubclass(type(found), PacketEngine) for found in gc.get_objects())
+
+
+def test_nor_is_anything_of_one_that_could_not_connect() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        before = engines()
+        for _ in range(3):
+            with pytest.raises(FileNotFoundError):
+                UnixStreamClient("/no/such/socket", LINES)
+        assert engines() == before
     finally:
         gc.enable()
 

@@ -80,6 +80,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
             )
         except BaseException:
             host.do(engine.link.abort)
+            host.do(engine.link.never_made)
             raise
         host.drives(engine)
         self._engine = engine
