@@ -106,6 +106,16 @@ def test_a_terminal_shows_it_live(tieline: CommandLine, served: Served) -> None:
     assert "Traceback" not in seen.drawn
 
 
+@pytest.mark.parametrize("words", [("top", "--interval", "0.1"), ("bench", "add", "1", "--duration", "60")])
+def test_a_terminal_that_is_drawn_on_is_left_as_it_was_at_sigterm(words: tuple[str, ...], served: Served) -> None:
+    with terminal(words[0], served.tcp, *words[1:]) as seen:
+        seen.until(lambda drawn: "calls/s" in drawn)
+        seen.process.terminate()
+        assert seen.ended() == -signal.SIGTERM
+    assert seen.drawn.count(f"{ALTERNATE}h") == seen.drawn.count(f"{ALTERNATE}l") == (words[0] == "top")
+    assert seen.drawn.rfind("\x1b[?25h") > seen.drawn.rfind("\x1b[?25l") >= 0
+
+
 def test_a_small_terminal_shows_what_fits(tieline: CommandLine, served: Served) -> None:
     for name in ("add", "echo", "nobody", "nobody-else"):
         tieline("call", served.tcp, name, "1")

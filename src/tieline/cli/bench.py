@@ -23,6 +23,7 @@ from tieline.cli.options import ArgsArgument, JSONOption, LoopOption
 from tieline.cli.peer import Peer, connected, with_peer
 from tieline.cli.sending import called
 from tieline.cli.showing import as_json, line, out
+from tieline.cli.terminal import restored
 from tieline.cli.words import arguments
 
 __all__ = ["bench"]
@@ -163,7 +164,10 @@ async def _progress(load: _Load, start: float, duration: float, *, quiet: bool) 
     total = load.left
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     # Drawn by the loop itself: a thread that draws would be measured too.
-    with Progress(*columns, console=console, auto_refresh=False, transient=True) as progress:
+    with (
+        Progress(*columns, console=console, auto_refresh=False, transient=True) as progress,
+        restored(progress.stop),
+    ):
         bar = progress.add_task("", total=duration if total is None else total)
 
         async def draw() -> None:

@@ -18,6 +18,7 @@ from tieline.cli.peer import Peer, connected, with_peer
 from tieline.cli.sending import called
 from tieline.cli.showing import as_json, is_terminal, out
 from tieline.cli.table import lines_of, screen_of
+from tieline.cli.terminal import restored
 
 __all__ = ["top"]
 
@@ -115,6 +116,7 @@ def _drawing(stack: ExitStack, where: str) -> Callable[[Figures], None]:
     console = Console(highlight=False)
     # Drawn when there is something new: no thread of its own.
     live = stack.enter_context(Live(console=console, screen=True, auto_refresh=False))
+    stack.enter_context(restored(live.stop))
 
     def draw(found: Figures) -> None:
         live.update(screen_of(found, where, console.size.height), refresh=True)
