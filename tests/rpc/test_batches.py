@@ -227,6 +227,28 @@ async def test_a_batch_is_sent_once():
         await batch
 
 
+@pytest.mark.row("S3")
+@pytest.mark.parametrize("where", ["the same batch", "another batch", "a call"])
+async def test_a_request_that_nobody_awaited_is_no_argument(where: str):
+    methods, seen = methods_with_log()
+    async with pair(methods) as both:
+        client = both.client
+        async with client.batch() as batch:
+            batch.add_request("double", [1])  # behind this, batches may go the short way
+        batch = client.new_batch()
+        request = batch.add_request("double", [2])
+        asked = client.new_batch() if where == "another batch" else batch
+        asked.add_request("double", [{"n": request}])
+        with pytest.raises(TypeError):
+            if where == "a call":
+                await client.call("double", request)
+            client.send_batch(asked)
+        assert (seen, asked.is_sent, client.stats.messages_out) == ([1], False, 1)
+        async with client.batch() as batch:
+            batch.add_request("double", [3])
+        assert batch.results == (6,)
+
+
 @pytest.mark.row("S3", "J11")
 async def test_a_batch_that_cannot_be_sent_leaves_nothing_and_may_be_sent_later():
     methods, seen = methods_with_log()
