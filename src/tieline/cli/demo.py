@@ -46,14 +46,14 @@ class _Demo:
         if self._failures:
             out(f"\n{self._failures} steps went wrong")
             return self._failures
-        out("\nAll went as it should. Now you:\n")
-        out("  tieline serve tieline.cli.demo_service              # the same service, in a terminal of its own")
-        out("  tieline methods tcp://127.0.0.1:4000                # what it has")
+        out("\nEverything worked. Now try it yourself:\n")
+        out("  tieline serve tieline.cli.demo_service              # the same service, in a second terminal")
+        out("  tieline methods tcp://127.0.0.1:4000                # list its methods")
         out("  tieline call tcp://127.0.0.1:4000 stock.take chair 2")
         return 0
 
     async def _calls(self, session: tieline.ClientSession) -> None:
-        out("\nCalls: by position, by name, and a method of an object")
+        out("\nCalls: arguments by position and by name, and a method of an object")
         await self._show('await session.call("add", 1, 2)', lambda: session.call("add", 1, 2), 3)
         await self._show('await session.call("add", a=41)', lambda: session.call("add", a=41), 42)
         await self._show('await session.call("stock.count", "table")', lambda: session.call("stock.count", "table"), 3)
@@ -71,7 +71,7 @@ class _Demo:
         )
 
     async def _errors(self, session: tieline.ClientSession) -> None:
-        out("\nErrors: one of the service's own, arguments that do not fit, a deadline")
+        out("\nErrors: one of the service's own, an argument of the wrong type, a deadline")
         await self._show(
             'await session.call("stock.take", "table", 5)',
             lambda: session.call("stock.take", "table", 5),

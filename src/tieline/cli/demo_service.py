@@ -14,7 +14,7 @@ methods = tieline.Methods()
 
 @methods.method
 def add(a: int, b: int = 1) -> int:
-    """Add two numbers. The hints are checked before this runs."""
+    """Add two numbers. The type hints are checked before this runs."""
     return a + b
 
 
@@ -26,7 +26,7 @@ async def greet(session: tieline.ServerSession) -> str:
 
 @methods.method
 async def count_down(session: tieline.ServerSession, start: int) -> str:
-    """Tell the caller about each step by a notification, then answer."""
+    """Notify the caller of each step, then reply."""
     for number in range(start, 0, -1):
         await session.notify("step", number)
     return "lift off"
@@ -34,23 +34,23 @@ async def count_down(session: tieline.ServerSession, start: int) -> str:
 
 @methods.method
 async def wait(seconds: float) -> str:
-    """Answer after some time, so that deadlines can be tried."""
+    """Reply after some time, to try deadlines."""
     await asyncio.sleep(seconds)
     return f"waited {seconds:g} s"
 
 
 class Stock:
-    """What is in stock. An object's public methods can be served as they are."""
+    """A stock of items. All public methods of an object can be served."""
 
     def __init__(self) -> None:
         self._pieces = {"table": 3, "chair": 12}
 
     def count(self, item: str) -> int:
-        """Tell how many pieces there are."""
+        """Return how many pieces there are."""
         return self._pieces.get(item, 0)
 
     def take(self, item: str, pieces: int = 1) -> int:
-        """Take pieces out, and tell how many are left."""
+        """Take pieces out, and return how many are left."""
         left = self.count(item) - pieces
         if left < 0:
             # Errors of your own: a code, a text, and whatever data the caller can use.
