@@ -125,7 +125,8 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         room = room_for(ancillary_data, ancillary_bufsize)
         if ancillary_data is None:
             self._open()
-            who, hand = object(), []  # from here on what was taken is not lost with an interrupt
+            who = object()
+            hand: list[Any] = []  # from here on what was taken is not lost with an interrupt
             try:
                 self._host.do(self._beside.begin_plain, who)
                 hand = [super().recv_packet(timeout=timeout)]
@@ -137,7 +138,8 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         end = until(timeout)
         self._open()
         host, beside = self._host, self._beside
-        who, hand = object(), []
+        who = object()
+        hand = []
         try:
             is_missing = host.do(host.with_all, beside.begin, who)
             while is_missing and not host.do(beside.receive, ancillary_data, room):

@@ -105,7 +105,7 @@ class Association(DatagramTransport):
     release: Callable[[], object]
 
     def __init__(self, protocol: Any, target: tuple[str, int] | None) -> None:
-        self._protocol = protocol
+        self._protocol: Any = protocol
         self._target = target
         self._lower: Any = None
         self._dropped = 0
@@ -186,7 +186,7 @@ class Association(DatagramTransport):
         return self._lower.get_extra_info(name, default)
 
     def set_protocol(self, protocol: Any) -> None:
-        self._protocol = protocol
+        self._protocol: Any = protocol
 
     def get_protocol(self) -> Any:
         return self._protocol

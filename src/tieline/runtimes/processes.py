@@ -79,7 +79,7 @@ class ProcessTransport(SubprocessTransport):
     ) -> None:
         if os.name != "posix":
             raise UnsupportedOperation("child processes need a Unix system here")
-        self._protocol = protocol
+        self._protocol: Any = protocol
         self._call_soon = call_soon
         self._is_closing = self._is_lost = self._is_code_lost = False
         self._open_pipes: set[int] = set()
@@ -139,7 +139,7 @@ class ProcessTransport(SubprocessTransport):
         return self._is_closing
 
     def set_protocol(self, protocol: Any) -> None:
-        self._protocol = protocol
+        self._protocol: Any = protocol
 
     def get_protocol(self) -> Any:
         return self._protocol

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from tieline.endpoints.proxies import HTTPProxySettings, ProxySettings, Route, SOCKSAuth, SOCKSSettings
 from tieline.endpoints.proxy_auth import SOCKSUserAuth
@@ -247,7 +247,7 @@ def as_route(choice: Any) -> Any:
         return choice
     if isinstance(choice, str | ProxySettings):
         return Route((_proxy(choice),))
-    if isinstance(choice, Sequence) and not isinstance(choice, bytes | bytearray | memoryview):
+    if isinstance(choice, Sequence) and not isinstance(choice, _OCTETS):
         chain = cast("Sequence[object]", choice)
         if not chain:
             raise ValueError("proxy must name at least one proxy, or be None")
@@ -256,6 +256,9 @@ def as_route(choice: Any) -> Any:
         return choice
     # Not shown: it may hold a password.
     raise TypeError(f"proxy must be a proxy, its URL, or a list of these, not {type(choice).__name__}")
+
+
+_OCTETS: Final[tuple[type, ...]] = (bytes, bytearray, memoryview)  # sequences, and yet no chains
 
 
 def _proxy(choice: object) -> ProxySettings:

@@ -46,7 +46,7 @@ class MemoryDatagramTransport(DatagramTransport):
     )
 
     def __init__(self, protocol: Any, turns: Turns, number: int, most_waiting: int, faults: Faults | None) -> None:
-        self._protocol = protocol
+        self._protocol: Any = protocol
         self._turns = turns
         self._most_waiting = most_waiting
         self._faults = faults
@@ -72,7 +72,7 @@ class MemoryDatagramTransport(DatagramTransport):
         return self._is_closing
 
     def set_protocol(self, protocol: Any) -> None:
-        self._protocol = protocol
+        self._protocol: Any = protocol
 
     def get_protocol(self) -> Any:
         return self._protocol
