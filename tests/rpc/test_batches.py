@@ -239,9 +239,10 @@ async def test_a_request_that_nobody_awaited_is_no_argument(where: str):
         request = batch.add_request("double", [2])
         asked = client.new_batch() if where == "another batch" else batch
         asked.add_request("double", [{"n": request}])
-        with pytest.raises(TypeError):
-            if where == "a call":
+        if where == "a call":
+            with pytest.raises(TypeError):
                 await client.call("double", request)
+        with pytest.raises(TypeError):
             client.send_batch(asked)
         assert (seen, asked.is_sent, client.stats.messages_out) == ([1], False, 1)
         async with client.batch() as batch:

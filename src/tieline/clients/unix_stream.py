@@ -126,7 +126,7 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         if ancillary_data is None:
             self._open()
             who = object()
-            hand: list[Any] = []  # from here on what was taken is not lost with an interrupt
+            hand: list[ReceivedT_co] = []  # from here on what was taken is not lost with an interrupt
             try:
                 self._host.do(self._beside.begin_plain, who)
                 hand = [super().recv_packet(timeout=timeout)]

@@ -186,7 +186,7 @@ class Association(DatagramTransport):
         return self._lower.get_extra_info(name, default)
 
     def set_protocol(self, protocol: Any) -> None:
-        self._protocol: Any = protocol
+        self._protocol = protocol
 
     def get_protocol(self) -> Any:
         return self._protocol

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from tieline.endpoints.proxies import HTTPProxySettings, ProxySettings, Route, SOCKSAuth, SOCKSSettings
 from tieline.endpoints.proxy_auth import SOCKSUserAuth
@@ -247,18 +247,24 @@ def as_route(choice: Any) -> Any:
         return choice
     if isinstance(choice, str | ProxySettings):
         return Route((_proxy(choice),))
-    if isinstance(choice, Sequence) and not isinstance(choice, _OCTETS):
+    if type(choice) in _OCTETS:
+        raise _no_proxy(choice)
+    if isinstance(choice, Sequence):
         chain = cast("Sequence[object]", choice)
         if not chain:
             raise ValueError("proxy must name at least one proxy, or be None")
         return Route([_proxy(one) for one in chain])
     if callable(getattr(choice, "create_connection", None)):
         return choice
-    # Not shown: it may hold a password.
-    raise TypeError(f"proxy must be a proxy, its URL, or a list of these, not {type(choice).__name__}")
+    raise _no_proxy(choice)
 
 
-_OCTETS: Final[tuple[type, ...]] = (bytes, bytearray, memoryview)  # sequences, and yet no chains
+_OCTETS = (bytes, bytearray, memoryview)  # sequences, and yet no chains
+
+
+def _no_proxy(choice: object) -> TypeError:
+    # It is not shown: it may hold a password.
+    return TypeError(f"proxy must be a proxy, its URL, or a list of these, not {type(choice).__name__}")
 
 
 def _proxy(choice: object) -> ProxySettings:

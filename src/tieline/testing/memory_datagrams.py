@@ -72,7 +72,7 @@ class MemoryDatagramTransport(DatagramTransport):
         return self._is_closing
 
     def set_protocol(self, protocol: Any) -> None:
-        self._protocol: Any = protocol
+        self._protocol = protocol
 
     def get_protocol(self) -> Any:
         return self._protocol
