@@ -334,6 +334,7 @@ class PacketEngine:
         if self.is_over:
             self.machine.close()
             return
+        self.host.check_here()
         self._close_link()
         wake_first(self.receivers)
         timer = self.host.call_at(self.host.now() + grace, self.link.abort)
@@ -352,6 +353,7 @@ class PacketEngine:
     async def wait_closed(self) -> None:
         """Wait until the connection is gone."""
         if not self.is_over:
+            self.host.check_here()
             waiter = self.host.new_waiter()
             self._closed = [*(self._closed or ()), waiter]
             await waiter

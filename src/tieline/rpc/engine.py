@@ -391,6 +391,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         if not self.is_over and self.machine.state != State.OPEN:
             self._give_up_current()
         if not self.is_over:
+            self.host.check_here()
             waiter = self.host.new_waiter()
             self._closed_waiters = [*(self._closed_waiters or ()), waiter]
             try:
@@ -408,6 +409,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             return  # a `connection_lost` closes what is gone: it would wait for itself, or for another of its kind
         check_seconds("force_after", force_after)
         host = self.host
+        host.check_here()
         force_at = host.now() + force_after
         self.begin_close()
         if self.handling.has_ended and not self.link.is_lost:

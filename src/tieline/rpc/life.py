@@ -61,6 +61,9 @@ class SessionLife(SessionCore[EngineT]):
         After *force_after* seconds the connection is aborted: queued messages are dropped, and handlers cancelled.
         Pending calls of this side fail with `ClosedError`. It may be called anywhere (in a handler of this session too,
         whose own reply is then lost), at any time, any number of times. When it is cancelled, it aborts the connection.
+
+        Raises:
+            LocalProtocolError: It belongs to another event loop, or another run of trio.
         """
         self._want_no_more()
         if self._engine is not None and self._engine.started is not None:
@@ -84,6 +87,9 @@ class SessionLife(SessionCore[EngineT]):
         A handler of this session may call it too; it gives up its own reply as soon as either side begins to close. If
         the connection breaks, or its reply could no longer be sent (over TLS and WebSocket, when the peer closes), the
         handler of a request is cancelled there instead, like all others.
+
+        Raises:
+            LocalProtocolError: It belongs to another event loop, or another run of trio, and is not closed yet.
         """
         if self._engine is not None:
             await self._engine.wait_closed()

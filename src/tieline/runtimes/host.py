@@ -76,6 +76,13 @@ class Host(Protocol):
         """Whether `start` runs a coroutine up to its first suspension before it returns."""
         ...
 
+    def check_here(self) -> None:
+        """Check that the running task is one of this loop, and not of another, in another thread or later.
+
+        Raises:
+            LocalProtocolError: It is of another; what it waits for here would never come.
+        """
+
     def now(self) -> float:
         """Return the time in seconds, by the clock of `call_at`."""
         ...

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from weakref import ref
 
+from tieline.errors import LocalProtocolError
 from tieline.runtimes.asyncio.base_classes import know_transports
 from tieline.runtimes.asyncio.far_timers import FarTimers
 from tieline.runtimes.asyncio.waiting import PromptWaiter
@@ -226,6 +227,11 @@ class AsyncioHost:
             self._loop.call_soon(wake_up, waiter, context=context)
         except BaseException as exc:  # KeyboardInterrupt, SystemExit: what else a task raises stays with it
             self.end_program(exc)
+
+    def check_here(self) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            state = "is closed" if self._loop.is_closed() else "is not this one"
+            raise LocalProtocolError(f"it belongs to the event loop in which it was made, which {state}")
 
     def new_event(self) -> asyncio.Event:
         return asyncio.Event()

@@ -84,6 +84,9 @@ class BlockingHost(Pump):
 
     wake = staticmethod(Waiter.set_result)
 
+    def check_here(self) -> None:
+        """Nothing: any thread may wait."""
+
     def new_waiter(self) -> Waiter:
         return Waiter(self)
 

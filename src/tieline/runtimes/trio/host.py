@@ -100,6 +100,10 @@ class TrioHost:
 
     # --- for links and sessions ----------------------------------------------------------------------------------
 
+    def check_here(self) -> None:
+        if current_trio_token() is not self.token:
+            raise LocalProtocolError("it belongs to the run of trio in which it was made, which is not this one")
+
     def new_event(self) -> trio.Event:
         return trio.Event()
 
@@ -107,6 +111,7 @@ class TrioHost:
         return Waiter(self)
 
     def new_prompt_waiter(self, machine: PacketConnection | None = None, /) -> Waiter:
+        self.check_here()  # before anything is said: nobody would be woken
         return Waiter(self, machine)
 
     def new_request(self, method: str, args: object) -> RequestOut:

@@ -65,6 +65,8 @@ class WaitersHost(Protocol):
     waits: int
     lead: AnyLead | None
 
+    def check_here(self) -> None: ...
+
 
 class Waiter:
     """See `tieline.runtimes.host.Waiter`. One task awaits it, which may read the connection of its host meanwhile.
@@ -105,6 +107,7 @@ class Waiter:
         if self.is_done:
             await checkpoint()  # in any case, as trio's users expect of whatever they await
         else:
+            self._host.check_here()  # else it would be woken by the wrong thread, or never
             self._host.waits += 1
             self._task = current_task()
             await wait_task_rescheduled(self._abort)
