@@ -426,3 +426,43 @@ async def test_so_it_is_over_unix_sockets_where_the_first_write_fails_already(si
     assert reader.at_eof()
     with pytest.raises(ConnectionError):
         await writer.wait_closed()
+
+
+@pytest.mark.parametrize("before", [0, 3])
+async def test_what_a_peer_has_said_that_takes_nothing_more_is_given_out_first(before: int) -> None:
+    """It has not ended its stream, and might have said more: so behind that it is told how the connection was lost."""
+    one, peer = socket.socketpair()
+    with peer:
+        peer.sendall(b"550 go away\nbye\nhalf")
+        reader, writer = await open_unix_streams(sock=one)
+        await turns(before)
+        peer.shutdown(socket.SHUT_RD)
+        writer.write(b"HELO\n")
+        await turns(3)
+        with pytest.raises(ConnectionError):
+            await writer.drain()
+        assert isinstance(reader.exception(), BrokenPipeError)
+        assert await reader.readline() == b"550 go away\n"
+        assert await reader.readuntil(b"e") == b"bye"
+        with pytest.raises(BrokenPipeError):
+            await reader.readexactly(10)
+        assert await reader.read(100) == b"\nhalf"
+        for reading in (reader.read, reader.readline):
+            with pytest.raises(BrokenPipeError):
+                await reading()
+
+
+async def test_who_waits_for_more_of_a_peer_that_takes_nothing_more_is_told_so() -> None:
+    one, peer = socket.socketpair()
+    with peer:
+        reader, writer = await open_unix_streams(sock=one)
+        peer.sendall(b"half")
+        reading = aio.create_task(reader.readline())
+        await turns(3)
+        peer.shutdown(socket.SHUT_RD)
+        writer.write(b"HELO\n")
+        with pytest.raises(BrokenPipeError):
+            await reading
+        assert await reader.read(100) == b"half"
+        with pytest.raises(BrokenPipeError):
+            await writer.drain()

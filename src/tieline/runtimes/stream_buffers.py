@@ -112,6 +112,11 @@ class FedReader:
         """Return whether the stream has ended and all of it was read."""
         return self._has_ended and not self._buffer
 
+    def _check_lost(self, *, has_more: bool) -> None:
+        """Raise what the connection was lost with; when the peer takes nothing more, behind what it has said."""
+        if self._error is not None and not (has_more and isinstance(self._error, BrokenPipeError)):
+            raise self._error
+
     def _cut(self, separators: Sequence[bytes], searched: int) -> bytes | int:
         """Return what there is up to the first of *separators*, that included; else how much has been *searched*.
 

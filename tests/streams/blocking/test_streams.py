@@ -303,3 +303,23 @@ def test_a_reader_may_be_fed_by_hand() -> None:
     reader.set_exception(OSError("lost"))
     with pytest.raises(OSError, match="lost"):
         reader.read(1)
+
+
+def test_what_a_peer_has_said_that_takes_nothing_more_is_given_out_first() -> None:
+    one, peer = socket.socketpair()
+    with peer:
+        reader, writer = open_unix_connection(sock=one)
+        peer.sendall(b"550 go away\nbye\nhalf")
+        peer.shutdown(socket.SHUT_RD)
+        writer.write(b"HELO\n")  # the first write fails already
+        with pytest.raises(ConnectionError):
+            writer.drain(timeout=10)
+        assert reader.readline() == b"550 go away\n"
+        assert reader.readuntil(b"e") == b"bye"
+        with pytest.raises(BrokenPipeError):
+            reader.readexactly(10, timeout=10)
+        assert reader.read(100) == b"\nhalf"
+        for _ in range(2):
+            with pytest.raises(BrokenPipeError):
+                reader.readline(timeout=10)
+        writer.close()

@@ -48,10 +48,30 @@ class StreamReader(asyncio.StreamReader):
 
     _steering: _Steering | None = None
     is_whole = False
+    _late: Exception | None = None  # by which the connection was lost, where what had come is given out before
+
+    # What is the standard library's own of its reader, and has been since 3.4.
+    _buffer: bytearray
+    _waiter: asyncio.Future[None] | None
+
+    def exception(self) -> Exception | None:
+        return self._late or super().exception()
 
     def set_exception(self, exc: Exception) -> None:
-        if not self.is_whole:
+        if self.is_whole:
+            return
+        if not (self._buffer and isinstance(exc, BrokenPipeError)):
             super().set_exception(exc)
+            return
+        self._late = exc  # a peer that takes nothing more is heard before that
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(exc)
+
+    async def _wait_for_data(self, func_name: str) -> None:
+        if self._late is not None:
+            raise self._late
+        await super()._wait_for_data(func_name)  # type: ignore[misc]  # typeshed knows nothing of it
 
     def set_transport(self, transport: Any) -> None:
         if self._steering is None:

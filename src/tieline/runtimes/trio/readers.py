@@ -107,22 +107,22 @@ class StreamReader(FedReader):
 
     async def _begin(self) -> None:
         await checkpoint()
-        if self._error is not None:
-            raise self._error
+        self._check_lost(has_more=bool(self._buffer))
 
     async def _wait(self) -> None:
         """Wait for more, or for the end."""
+        self._check_lost(has_more=False)
         if self._is_waiting:
             raise BusyResourceError("another task is reading from this stream")
         if self._paused:  # more is asked for than the limits let in
             self._resume()
         self._is_waiting = True
+        had = len(self._buffer)
         try:
             await self._parking.wait()
         finally:
             self._is_waiting = False
-        if self._error is not None:
-            raise self._error
+        self._check_lost(has_more=len(self._buffer) > had)
 
 
 class StreamWriter:

@@ -27,7 +27,8 @@ class StreamReader(FedReader):
     `TimeoutError` when they are over, and has taken nothing then. While it waits, what was written is sent on. It
     belongs, with its writer, to one thread at a time.
 
-    When the connection was lost, all that waits raises what it was lost with.
+    When the connection was lost, all that waits raises what it was lost with; where the peer takes nothing more, that
+    comes behind what it has said.
     """
 
     __slots__ = ()
@@ -111,18 +112,18 @@ class StreamReader(FedReader):
     def _begin(self, timeout: float | None) -> float:
         """Return until when to wait."""
         until = time_after(time.monotonic(), "timeout", timeout)
-        if self._error is not None:
-            raise self._error
+        self._check_lost(has_more=bool(self._buffer))
         return until
 
     def _wait(self, until: float, timeout: Any) -> None:
         """Wait for more, or for the end."""
+        self._check_lost(has_more=False)
         if self._paused:  # more is asked for than the limits let in
             self._resume()
         seconds = until - time.monotonic()
+        had = len(self._buffer)
         moved = self._transport.poll(None if until == inf else max(0.0, seconds))
-        if self._error is not None:
-            raise self._error
+        self._check_lost(has_more=len(self._buffer) > had)
         if not moved and seconds <= 0:
             raise TimeoutError(f"not enough has come within {float(timeout):g} s")
         if not moved and self._transport.is_closing():
