@@ -360,11 +360,16 @@ async def test_timeouts_of_batches_take_every_form():
 
 @pytest.mark.row("J10", "S3", "S12")
 async def test_a_batch_beside_which_nothing_goes_on_has_a_time_and_counts():
-    async with raw_server(limits=Limits(call_timeout=0.02)) as (client, peer):
+    async with raw_server(limits=Limits(call_timeout=0.3)) as (client, peer):
+        first = client.send_request("first", timeout=None)
+        peer.send(answer((await peer.line())["id"], 1))
+        assert await first == 1
+        before = client.stats.bytes_out
         async with client.batch() as batch:
-            batch.add_request("x")
-        assert isinstance(batch.results[0], TimeoutError)
-        assert client.stats.bytes_out == len(await peer.reader.readline())
+            for name in ("x", "y"):
+                batch.add_request(name)
+        assert [type(result) for result in batch.results] == [TimeoutError] * 2
+        assert client.stats.bytes_out - before == len(await peer.reader.readline())
 
 
 @pytest.mark.row("J10")

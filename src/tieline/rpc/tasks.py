@@ -272,7 +272,7 @@ class Tasks:
 
         Behind one whose handler closes the session it is given up, as those that have waited are.
         """
-        if self._ordered_now is not None and self.is_given_up(self._ordered_now):
+        if self.is_given_up(self._ordered_now):
             if self._boss is not None:
                 self._boss.give_up(message)
             return

@@ -304,18 +304,14 @@ class DatagramService:
 
     async def send(self, packet: Any, addr: Any, ancillary: SocketAncillary | None = None) -> None:
         """Send a packet to *addr*; see `DatagramPeer.send_packet`."""
-        self._check_named(addr)
         if ancillary is not None and isinstance(addr, tuple):
             raise ValueError("only Unix sockets carry something beside a packet")
         await self.send_made(self.packets.made(packet), addr, ancillary)
 
-    def _check_named(self, addr: Any) -> None:
-        if not addr:
-            raise OSError(errno.EDESTADDRREQ, "the peer's socket has no name: nothing can be sent to it")
-
     async def send_made(self, data: bytes, addr: Any, ancillary: SocketAncillary | None = None) -> None:
         """Send what a packet was made of; otherwise as `send`."""
-        self._check_named(addr)
+        if not addr:
+            raise OSError(errno.EDESTADDRREQ, "the peer's socket has no name: nothing can be sent to it")
         host, pause, until = self._host, PAUSE, inf
         while True:
             if self.transport.is_closing():
