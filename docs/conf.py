@@ -74,7 +74,8 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(bool|bytes|dict|float|frozenset|int|list|object|set|str|tuple|type|None|[A-Z]\w*(Error|Exception))"),
     # The ports of a runtime, and names inside of tieline: explained, not promised.
     (r"py:class", r"tieline\.(runtimes\..*|rpc\.methods\.F|rpc\.outcomes\.FailureLog|wire\.framing\.base\.MessageT)"),
-    (r"py:class", r"tieline\.wire\.jsonrpc\.connection\.Connection"),
+    (r"py:class", r"tieline\.wire\.jsonrpc\.(connection\.Connection|batch_members\.BatchMember)"),
+    (r"py:class", r"AbstractContextManager"),
     (
         r"py:class",
         r"tieline\.rpc\.(client\.SessionT|facts\.EngineT|(dialled|dialling|core|calls|call_engine|messages|server|life|blocking\.\w+)\.\w+)",
