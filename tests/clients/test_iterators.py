@@ -60,6 +60,17 @@ async def test_a_fraction_is_a_time_as_for_a_single_packet() -> None:
             assert [packet async for packet in other.iter_received_packets(timeout=time)] == []
 
 
+async def test_a_time_is_over_in_the_end_though_something_comes_all_the_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tieline.clients.engine.has_unread", lambda _sock: True)
+    with pair() as (ours, _theirs):
+        async with AsyncUnixStreamClient(ours, LINES) as client:
+
+            async def all_packets() -> list[str]:
+                return [packet async for packet in client.iter_received_packets(timeout=0.01)]
+
+            assert await aio.wait_for(all_packets(), 10) == []
+
+
 def test_threads_share_an_iterator() -> None:
     with pair() as (ours, theirs), UnixStreamClient(ours, LINES) as client:
         packets = client.iter_received_packets(timeout=60)
