@@ -12,7 +12,19 @@ import pytest
 
 from tests import aio
 from tests.rpc.sessions import TCP_URL, no_entries, pair, raw_client, turns, until
-from tieline import ConnectionLost, Limits, Methods, ReplyAndDisconnect, RPCError, ServerSession, StrictCodec, serve
+from tieline import (
+    ConnectionLost,
+    Hooks,
+    Limits,
+    Methods,
+    ReplyAndDisconnect,
+    RPCError,
+    ServerSession,
+    StrictCodec,
+    blocking,
+    connect,
+    serve,
+)
 from tieline.rpc.outcomes import MAX_METHODS, PEERS_AT_ONCE, PEERS_WITHIN, FailureLog
 
 SECRET = "the password is swordfish"
@@ -436,3 +448,85 @@ async def test_what_no_stream_could_print_is_logged_as_escapes(
     stream.seek(0)
     assert r"bad \ud800 text (code 3)" in stream.read()
     assert "Logging error" not in capsys.readouterr().err
+
+
+# --- answers that are raised again and again -------------------------------------------------------------------------
+
+
+class Refusals:
+    """Methods that raise one and the same value, however often they are called."""
+
+    def __init__(self) -> None:
+        self.error = RPCError(7, "no more tea")
+        self.farewell = ReplyAndDisconnect("bye")
+        self.seen: list[bool] = []  # whether a hook found where the error came from
+        self.methods = Methods()
+        for method in (self.plain, self.at_once, self.later, self.leave):
+            self.methods.method(method)
+
+    def plain(self, _argument: str) -> None:
+        raise self.error
+
+    async def at_once(self, _argument: str) -> None:
+        raise self.error
+
+    async def later(self, _argument: str) -> None:
+        await aio.sleep(0)
+        raise self.error
+
+    def leave(self, _argument: str) -> None:
+        raise self.farewell
+
+
+@pytest.mark.row("S5")
+@pytest.mark.parametrize("way", ["alone", "together", "batch", "told"])
+@pytest.mark.parametrize("name", ["plain", "at_once", "later"])
+async def test_an_error_that_is_one_value_gathers_no_frames_of_those_who_raised_it(name: str, way: str) -> None:
+    refusals = Refusals()
+
+    class Sees(Hooks):
+        def call_ended(self, session: Any, method: str, seconds: float, error: BaseException | None) -> None:
+            assert error is not None
+            refusals.seen.append(error.__traceback__ is not None)
+
+    async with (
+        serve(refusals.methods, TCP_URL, hooks=Sees() if way == "told" else None) as server,
+        connect(server.url) as client,
+    ):
+        if way == "batch":
+            async with client.batch() as batch:
+                for _ in range(3):
+                    batch.add_request(name, ["x"])
+            assert [str(result) for result in batch.results] == ["no more tea (code 7)"] * 3
+        elif way == "together":
+            requests = [client.send_request(name, ["x"]) for _ in range(3)]
+            for request in requests:
+                with pytest.raises(RPCError, match="no more tea"):
+                    await request
+        else:
+            for _ in range(3):
+                with pytest.raises(RPCError, match="no more tea"):
+                    await client.call(name, "x")
+        assert refusals.error.__traceback__ is None
+    assert refusals.seen == ([True] * 3 if way == "told" else [])
+
+
+@pytest.mark.row("S5")
+async def test_a_farewell_that_is_one_value_gathers_none_either() -> None:
+    refusals = Refusals()
+    async with serve(refusals.methods, TCP_URL) as server:
+        for _ in range(2):
+            async with connect(server.url) as client:
+                assert await client.call("leave", "x") == "bye"
+            assert refusals.farewell.__traceback__ is None
+
+
+@pytest.mark.row("S5")
+def test_of_a_server_in_blocking_code_it_gathers_none_either() -> None:
+    refusals = Refusals()
+    with blocking.serve(refusals.methods, TCP_URL) as server, blocking.connect(server.url) as client:
+        for name in ("plain", "at_once"):
+            for _ in range(2):
+                with pytest.raises(RPCError, match="no more tea"):
+                    client.call(name, "x")
+                assert refusals.error.__traceback__ is None

@@ -364,6 +364,15 @@ class Handling(Tasks):
 
     def failed(self, message: Request, exc: BaseException) -> None:
         """Answer with what a handler raised; what ends the program goes on to do so."""
+        try:
+            self._answer_failure(message, exc)
+        finally:
+            if isinstance(exc, RPCError | ReplyAndDisconnect):
+                # An answer may be one value that is raised again and again. Each time its traceback grows, by frames
+                # that refer to all the arguments.
+                exc.__traceback__ = None
+
+    def _answer_failure(self, message: Request, exc: BaseException) -> None:
         if isinstance(exc, ReplyAndDisconnect):
             self._reply_and_disconnect(message, exc.result)
             return
