@@ -237,13 +237,12 @@ async def test_a_request_that_nobody_awaited_is_no_argument(where: str):
             batch.add_request("double", [1])  # behind this, batches may go the short way
         batch = client.new_batch()
         request = batch.add_request("double", [2])
-        asked = client.new_batch() if where == "another batch" else batch
+        asked = batch if where == "the same batch" else client.new_batch()
         asked.add_request("double", [{"n": request}])
-        if where == "a call":
-            with pytest.raises(TypeError):
-                await client.call("double", request)
+        send = client.send_request if where == "a call" else client.send_batch
+        what: Any = ("double", [request]) if where == "a call" else (asked,)
         with pytest.raises(TypeError):
-            client.send_batch(asked)
+            send(*what)
         assert (seen, asked.is_sent, client.stats.messages_out) == ([1], False, 1)
         async with client.batch() as batch:
             batch.add_request("double", [3])

@@ -12,11 +12,12 @@ import msgspec
 import pytest
 
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError, RPCError
-from tieline.wire.jsonrpc.batch_members import OPEN, MemberCallback, Outcomes, encoded_batch, end_batch
+from tieline.wire.jsonrpc.batch_members import OPEN, MemberCallback, Outcomes, end_batch
 from tieline.wire.jsonrpc.events import Answers
 from tieline.wire.jsonrpc.items import RPCRequest
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 from tieline.wire.jsonrpc.outgoing_batches import RPCBatchOut
+from tieline.wire.jsonrpc.writing import encoded_batch
 
 
 class Cancelled(BaseException):

@@ -16,7 +16,6 @@ import msgspec
 from tieline.errors import ClosedError, ConnectionLost
 from tieline.wire.anew import told_anew
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
-from tieline.wire.jsonrpc.writing import REPLY_ENCODER, is_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     # Completes a waiter with a result, and may have whoever awaits it go on at once.
     Wake: TypeAlias = Callable[[Any, Any], object]
 
-__all__ = ["BatchMember", "MemberCallback", "Outcomes", "encoded_batch", "end_batch"]
+__all__ = ["BatchMember", "MemberCallback", "Outcomes", "end_batch"]
 
 OPEN: Final = object()
 """What a member has come to that has not been answered yet."""
@@ -47,8 +46,8 @@ class BatchMember(
 ):
     """A request of a batch. It can do what a request can that was sent by itself.
 
-    As a Struct a plain one of 2.0 is encoded as it is, though only by `encoded_batch`: where somebody has forgotten to
-    await it, and sends it among arguments or as a result, that is an error.
+    As a Struct a plain one of 2.0 is encoded as it is, though only by `encoded_batch` (`writing.py`): where somebody has
+    forgotten to await it, and sends it among arguments or as a result, that is an error.
 
     Attributes:
         number: Its place, counted from `Outcomes.first`: what it is called by if nothing else is sent before the batch.
@@ -146,20 +145,6 @@ class BatchMember(
 
         def __await__(self) -> Generator[Any, None, Any]:
             return self._request.__await__()
-
-
-def encoded_batch(members: Sequence[BatchMember]) -> bytes | None:
-    """Return the message that *members* make; None when the longer way is to tell what is wrong with it."""
-    seal, outcomes = members[0].seal, members[0].outcomes
-    try:
-        seal.clear()
-        encoded = REPLY_ENCODER.encode(members)
-    except Exception:
-        return None
-    finally:
-        seal.append(outcomes)
-    # By mistake one may stand among the arguments of another of the batch, and is not sealed either.
-    return encoded if encoded.count(b'{"jsonrpc":"2') == len(members) and is_line(encoded) else None
 
 
 class MemberCallback:

@@ -8,14 +8,17 @@ Refuses to know dialects, bytes and connections.
 from __future__ import annotations
 
 import reprlib
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from tieline.errors import RPCError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["RPCBatch", "RPCRequest", "RPCResponse"]
+__all__ = ["PLAIN_PARAMS", "RPCBatch", "RPCRequest", "RPCResponse"]
+
+# Arguments of these classes encode as an array or an object, whatever they hold.
+PLAIN_PARAMS: Final[frozenset[object]] = frozenset({list, tuple, dict})
 
 
 class RPCRequest:

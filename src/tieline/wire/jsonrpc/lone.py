@@ -15,13 +15,13 @@ from msgspec import UNSET
 
 from tieline.wire.default import NOTHING
 from tieline.wire.flow import MUCH_OUTPUT
-from tieline.wire.jsonrpc.batch_members import encoded_batch
 from tieline.wire.jsonrpc.calls import NO_CALLS
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.depth import is_too_deep
+from tieline.wire.jsonrpc.items import PLAIN_PARAMS
 from tieline.wire.jsonrpc.paths import LONGEST_LONE
 from tieline.wire.jsonrpc.reading import REQUEST_DECODER, RESULT_DECODER
-from tieline.wire.jsonrpc.writing import NEWLINE, PLAIN_PARAMS, REPLY_ENCODER, Call, Reply
+from tieline.wire.jsonrpc.writing import NEWLINE, REPLY_ENCODER, Call, Reply, encoded_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
 from tieline.wire.jsonrpc.batch_members import BatchMember
-from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest
-from tieline.wire.jsonrpc.writing import PLAIN_PARAMS
+from tieline.wire.jsonrpc.items import PLAIN_PARAMS, RPCBatch, RPCRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

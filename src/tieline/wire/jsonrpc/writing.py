@@ -18,18 +18,18 @@ from tieline.errors import LocalProtocolError
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.depth import DEEP_FROM, check_depth, is_too_deep
 from tieline.wire.jsonrpc.dialects import is_like_v2
-from tieline.wire.jsonrpc.items import RPCRequest, RPCResponse
+from tieline.wire.jsonrpc.items import PLAIN_PARAMS, RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.protocols import JSONRPC, error_payload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tieline.errors import RPCError
+    from tieline.wire.jsonrpc.batch_members import BatchMember
 
 __all__ = [
     "LONGEST_SETTLED",
     "NO_CLASSES",
-    "PLAIN_PARAMS",
     "PLAIN_RESULTS",
     "REPLY_ENCODER",
     "Call",
@@ -38,7 +38,7 @@ __all__ = [
     "Settled",
     "TemplateWriter",
     "Writer",
-    "is_line",
+    "encoded_batch",
     "writer_for",
 ]
 
@@ -95,8 +95,6 @@ class Notice(msgspec.Struct, gc=False, tag_field="jsonrpc", tag="2.0"):
 REPLY_ENCODER: Final = msgspec.json.Encoder()
 _encode: Final = REPLY_ENCODER.encode
 
-# Arguments of these classes encode as an array or an object, whatever they hold.
-PLAIN_PARAMS: Final[frozenset[object]] = frozenset({list, tuple, dict})
 _PLAIN_NAMED_PARAMS: Final[frozenset[object]] = frozenset({dict})
 _PLAIN_NAMES: Final[frozenset[object]] = frozenset({str})
 
@@ -281,6 +279,21 @@ def _at_once(message: Call | Notice | Reply) -> bytes | None:
     except Exception:
         return None
     return encoded if is_line(encoded) else None
+
+
+def encoded_batch(members: Sequence[BatchMember]) -> bytes | None:
+    """Return the message that *members* make; None when the longer way is to tell what is wrong with it."""
+    seal = members[0].seal
+    outcomes = seal[0]
+    try:
+        seal.clear()
+        encoded = _encode(members)
+    except Exception:
+        return None
+    finally:
+        seal.append(outcomes)
+    # By mistake one may stand among the arguments of another of the batch, and is not sealed either.
+    return encoded if encoded.count(b'{"jsonrpc":"2') == len(members) and is_line(encoded) else None
 
 
 def is_line(encoded: bytes) -> bool:
