@@ -46,8 +46,8 @@ class BatchMember(
 ):
     """A request of a batch. It can do what a request can that was sent by itself.
 
-    As a Struct a plain one of 2.0 is encoded as it is, though only by `encoded_batch` (`writing.py`): where somebody has
-    forgotten to await it, and sends it among arguments or as a result, that is an error.
+    As a Struct a plain one of 2.0 is encoded as it is, though only by `encoded_batch` (`writing.py`): where somebody
+    has forgotten to await it, and sends it among arguments or as a result, that is an error.
 
     Attributes:
         number: Its place, counted from `Outcomes.first`: what it is called by if nothing else is sent before the batch.
