@@ -123,10 +123,10 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
                 `tieline.clients.TCPNetworkClient.recv_packet`.
         """
         room = room_for(ancillary_data, ancillary_bufsize)
+        who = object()
+        hand: list[ReceivedT_co] = []  # from here on what was taken is not lost with an interrupt
         if ancillary_data is None:
             self._open()
-            who = object()
-            hand: list[ReceivedT_co] = []  # from here on what was taken is not lost with an interrupt
             try:
                 self._host.do(self._beside.begin_plain, who)
                 hand = [super().recv_packet(timeout=timeout)]
@@ -138,8 +138,6 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         end = until(timeout)
         self._open()
         host, beside = self._host, self._beside
-        who = object()
-        hand = []
         try:
             is_missing = host.do(host.with_all, beside.begin, who)
             while is_missing and not host.do(beside.receive, ancillary_data, room):
@@ -157,7 +155,8 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
         self._open()
-        who, hand = object(), []
+        who = object()
+        hand: list[ReceivedT_co] = []
         try:
             self._host.do(self._beside.begin_plain, who)
             hand = super().recv_packets(timeout=timeout)
