@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tieline.rpc.roles import Gated
     from tieline.runtimes.host import Host, Timer
 
-__all__ = ["Gate", "ShutGate"]
+__all__ = ["SHUT", "Gate"]
 
 # Delays that end closer together than this end at once.
 RESOLUTION: Final = 0.001
@@ -167,10 +167,17 @@ class Gate:
         self._moved()
 
 
-class ShutGate(Gate):
-    """Lets nothing pass any more: what comes to it is dropped, and what comes behind that has to come to it too."""
+class _ShutGate(Gate):
+    """Lets nothing pass any more: what comes to it is dropped, and what comes behind that has to come to it too.
+
+    It knows of no session, so that those that nobody has connected keep no circle.
+    """
 
     __slots__ = ()
+
+    def __init__(self) -> None:
+        self._queue, self._delayed = deque(), deque()
+        self._timer = self.waited_since = None
 
     def __len__(self) -> int:
         return 1
@@ -179,3 +186,6 @@ class ShutGate(Gate):
 
     def move(self) -> bool:
         return False
+
+
+SHUT: Final = _ShutGate()

@@ -10,7 +10,7 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.rpc.gate import Gate, ShutGate
+from tieline.rpc.gate import SHUT, Gate
 from tieline.rpc.walking import Walk, current_walk
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Tasks:
         """Begin to handle nothing more, of this read either: this side cuts the connection."""
         if self._gate is not None:
             self._gate.close()
-        self._gate = ShutGate(self._host, self._gated, self.begin, self._count_running, self.look_at_places)
+        self._gate = SHUT
         self._gated.is_direct = False
         walk = current_walk.get()
         if walk is not None:
