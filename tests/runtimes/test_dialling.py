@@ -449,6 +449,24 @@ async def test_who_connects_again_and_again_on_this_machine_lets_others_run_each
             assert turns() == before + 3 if takes_none else turns() > before + 3
 
 
+@pytest.mark.asyncio_only("it is of asyncio")
+async def test_a_server_of_asyncio_on_the_same_loop_has_a_turn_to_accept_who_is_connected() -> None:
+    """Who connects and is gone again would meet it in the middle, or not at all."""
+
+    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, counted_turns() as turns:
+        await aio.sleep(0)
+        for _ in range(5):
+            before = turns()
+            session = tieline.ClientSession(*server.sockets[0].getsockname())
+            await session.create_connection()
+            assert turns() > before
+            session.abort()
+
+
 @pytest.mark.asyncio_only("on trio a task of its own accepts")
 async def test_a_server_on_the_same_loop_has_accepted_who_is_connected() -> None:
     async with tieline.serve(tieline.Methods(), "tcp://127.0.0.1:0") as server, tieline.connect(server.url):

@@ -21,7 +21,7 @@ from tieline.wire.jsonrpc.batch_members import BatchMember, Outcomes
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sized
 
     from tieline.runtimes.backend import MachineT
     from tieline.runtimes.host import Timer
@@ -32,6 +32,9 @@ __all__ = ["AsyncioHost", "BufferedLink", "PlainLink", "RequestFuture", "current
 
 RECEIVE_BUFFER = 256 * 1024
 MOST_AT_ONCE = 16  # connections that are dialled within one turn of a loop
+ALONE = (
+    2  # what a loop reads that serves one connection and nothing else: that, and its own socket by which it is woken
+)
 # The size of libuv's buffer.
 FULL_READ = 64 * 1024
 
@@ -199,7 +202,9 @@ class AsyncioHost:
         self.far_timers = FarTimers(partial(_call_at, loop), self.now)
         self.call_at: Callable[[float, Callable[[], object]], Timer] = self.far_timers.call_at
         self.acceptors: set[int] = set()
-        self._dialled = 0  # connections that were dialled without a turn of the loop behind them
+        self._dialled = 0  # connections that were dialled, modulo `MOST_AT_ONCE`
+        selector = getattr(loop, "_selector", None)  # of asyncio's own loops, as long as there have been any
+        self._read: Sized | None = None if selector is None else selector.get_map()
         self._loop = loop
         self._get_loop = ref(loop)  # a function in C
         reads_into_buffer = isinstance(loop, asyncio.SelectorEventLoop)
@@ -282,11 +287,11 @@ class AsyncioHost:
     def has_to_turn(self) -> bool:
         """Return whether a connection that was dialled at once has to wait for a turn of the loop nevertheless.
 
-        One of a few has to: so one who connects again and again lets others run, and can be cancelled. With a server on
-        the same loop each has to, which has not accepted it yet.
+        One of a few has to: so one who connects again and again lets others run, and can be cancelled. And each has to
+        where anything else is read on the loop: that may be a server, of anybody's, which has yet to accept it.
         """
         self._dialled = (self._dialled + 1) % MOST_AT_ONCE
-        return not self._dialled or bool(self.acceptors)
+        return not self._dialled or self._read is None or len(self._read) > ALONE
 
     def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
         """Return a link for a transport of this loop."""
