@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import socket
 import ssl
@@ -448,9 +449,21 @@ async def test_a_peer_that_hangs_up_in_the_handshake_is_told_with_the_endpoint(c
     await server.wait_closed()
 
 
+def not_begun(_layer: TLSLayer) -> None:
+    """The connection does not come."""
+
+
+def lost_in_the_handshake(layer: TLSLayer) -> None:
+    layer.connection_lost(ConnectionResetError())
+
+
 @pytest.mark.row("D6")
-async def test_what_connecting_raises_comes_out_as_it_is(certificates: Certificates) -> None:
-    async def connect(_: object) -> None:
+@pytest.mark.parametrize("before", [not_begun, lost_in_the_handshake])
+async def test_what_connecting_raises_comes_out_as_it_is(
+    before: Callable[[TLSLayer], None], certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def connect(layer: TLSLayer) -> None:
+        before(layer)
         raise ZeroDivisionError
 
     host = host_of(cast("trio.Nursery", aio.nursery())) if aio.on_trio() else current_host()
@@ -466,6 +479,8 @@ async def test_what_connecting_raises_comes_out_as_it_is(certificates: Certifica
             handshake_timeout=1,
             shutdown_timeout=1,
         )
+    gc.collect()
+    assert not caplog.records  # asyncio reports exceptions that nobody has waited for
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------

@@ -150,22 +150,23 @@ async def secured(
     def settle(error: BaseException | None) -> bool:
         if waiter is None or waiter.done():
             return False
-        if error is None:
-            waiter.set_result(None)
-        else:
-            waiter.set_exception(named(error, what) if isinstance(error, OSError) else error)
+        # As its result: an exception that nobody comes to wait for, asyncio would report.
+        waiter.set_result(named(error, what) if isinstance(error, OSError) else error)
         return True
 
     layer = layer_class.of(upper, host, context, on_handshake=settle, **settings)
+    failure: BaseException | None = None
     try:
         await connect(layer)
-        await waiter
+        failure = await waiter
+        if failure is not None:
+            raise failure
     except BaseException:
         waiter = None
         layer.abort()
         raise
     finally:
-        waiter = None  # it has the error, whose frames refer to what has it
+        waiter = failure = None  # its frames refer to what has it
     return layer
 
 
