@@ -191,6 +191,27 @@ async def test_when_all_of_its_addresses_fail_each_is_told(monkeypatch: pytest.M
             await through(proxy, Recorder, "one.example", closed, resolve=True)
 
 
+@pytest.mark.row("P6")
+async def test_each_is_told_once_when_the_proxy_itself_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closed_port() as closed:
+        v4 = socket.AF_INET
+        name(monkeypatch, "host.example", *((v4, f"127.0.0.{number}", 9) for number in range(1, 5)))
+        proxy = SOCKSProxy(("127.0.0.1", closed), SOCKS4)
+        with pytest.raises(ConnectionRefusedError) as caught:
+            await through(proxy, Recorder, "host.example", 9, resolve=True)
+        assert str(caught.value).count("refused") == 4
+
+
+@pytest.mark.row("P6", "D3")
+async def test_who_waits_no_longer_is_told_of_those_that_had_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening(silent) as scripted:
+        name(monkeypatch, "host.example", (V6, "::1", 9), (socket.AF_INET, "127.0.0.1", 9))
+        proxy = SOCKSProxy(scripted.address, SOCKS4)
+        with pytest.raises(TimeoutError) as caught:
+            await through(proxy, Recorder, "host.example", 9, resolve=True, timeout=0.05)
+        assert "no IPv6 addresses" in str(caught.value.__cause__)
+
+
 @pytest.mark.row("P2")
 @pytest.mark.parametrize("protocol", [SOCKS5, None], ids=title)
 async def test_credentials_are_told(protocol: Any) -> None:

@@ -140,13 +140,16 @@ class Connector:
             return await self._to(host, port, route, endpoint, failures)
         errors: list[OSError] = []
         for address in await self._look_up(endpoint, host, port):
+            failures.clear()  # what is in it, `connect` takes for its own
             try:
                 return await self._to(*address.sockaddr[:2], route, endpoint, failures)
             except OSError as exc:
                 errors.append(exc)
             except ValueError as exc:  # the protocol has no such addresses, but the next one may be of another family
                 errors.append(OSError(str(exc)))
-            failures[:] = errors
+            except BaseException:
+                failures[:0] = errors
+                raise
         try:
             raise errors[0] if len(errors) == 1 else combined_error(errors, f"cannot connect to {endpoint}")
         finally:
