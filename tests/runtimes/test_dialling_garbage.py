@@ -106,6 +106,13 @@ async def test_nobody_there(runtime: Any) -> None:
         assert not await left_by(Way(runtime), ConnectionRefusedError, "127.0.0.1", port)
 
 
+@pytest.mark.row("D3")
+@pytest.mark.parametrize("own", ["192.0.2.1", "::1"], ids=["nobody's", "of another family"])
+async def test_nowhere_to_dial_from(own: str, runtime: Any) -> None:
+    with closed_port() as port:
+        assert not await left_by(Way(runtime), OSError, "127.0.0.1", port, local_addr=(own, 0))
+
+
 @pytest.mark.row("D1")
 @pytest.mark.parametrize("secured", [False, True], ids=["plain", "TLS"])
 async def test_a_protocol_that_fails_when_it_is_made(secured: bool, certificates: Certificates, runtime: Any) -> None:

@@ -260,17 +260,17 @@ def dialling_socket(address: Address, local: Sequence[Address]) -> socket.socket
 def _bind_first(sock: socket.socket, address: Address, local: Sequence[Address]) -> None:
     """Bind *sock*, which is for *address*, to the first of *local* that is of its family and can be had."""
     owns = ", ".join(map(str, local))
-    failed = OSError(errno.EADDRNOTAVAIL, f"no local address is of the family of the other ({owns} to {address})")
+    failures = [OSError(errno.EADDRNOTAVAIL, f"no local address is of the family of the other ({owns} to {address})")]
     for own in local:
         if own.family != address.family:
             continue
         try:
             sock.bind(own.sockaddr)
         except OSError as exc:
-            failed = attempt_error(exc, f"{own} to {address}")
+            failures[0] = attempt_error(exc, f"{own} to {address}")
         else:
             return
-    raise failed
+    raise failures.pop()  # its traceback refers to this frame
 
 
 def begin_to_connect(sock: socket.socket, address: Address) -> bool:
