@@ -278,10 +278,12 @@ def cutting(end: str) -> Iterator[str]:
         while True:
             sock, _ = listener.accept()
             with sock:
-                if not sock.recv(10_000):
+                if not sock.recv(10 if end == "nonsense" else 10_000):
                     return
                 if end == "reset":
                     reset(sock)
+                elif end == "nonsense":
+                    sock.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")  # and a reset behind it: not all was read
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve_all, args=(listener,))
@@ -325,7 +327,7 @@ async def fail_for_a_request(session: Any) -> None:
     await session.send_request("add", [1, 2])
 
 
-@pytest.mark.parametrize("end", ["eof", "reset"])
+@pytest.mark.parametrize("end", ["eof", "reset", "nonsense"])
 @pytest.mark.parametrize(
     "ask",
     [
@@ -367,7 +369,7 @@ def fail_for_a_request_in_blocking_code(session: blocking.ClientSession) -> None
     session.send_request("add", [1, 2]).result()
 
 
-@pytest.mark.parametrize("end", ["eof", "reset"])
+@pytest.mark.parametrize("end", ["eof", "reset", "nonsense"])
 @pytest.mark.parametrize(
     "ask",
     [fail_to_call_in_blocking_code, fail_in_a_batch_in_blocking_code, fail_for_a_request_in_blocking_code],

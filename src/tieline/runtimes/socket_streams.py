@@ -343,7 +343,8 @@ class SocketStream(WaterMarks, Transport):
         left = MOST_BEHIND
         while not (self._paused or self.peer_has_ended) and left > 0 and (size := self._read_some()):
             left -= size
-        return self._failed_with
+        error, self._failed_with = self._failed_with, None  # its frames refer to this
+        return error
 
     def _break(self, error: BaseException | None) -> None:
         """Close at once, because of *error* or on purpose; the protocol hears of it in the next turn."""

@@ -342,6 +342,7 @@ class SocketTransport(UnsentBytes):
             if protocol is not None:
                 protocol.connection_lost(error)  # again, when it was interrupted (Ctrl-C) the first time
                 self._protocol = None
+            self.failed_with = None  # its frames refer to this
 
         pump.call_soon(tell)
         pump.transport_ended()
