@@ -26,6 +26,7 @@ from tests.cli.conftest import Served
 from tests.cli.programs import PATIENCE, CommandLine, argv, started
 from tieline import Methods, Statistics
 from tieline.blocking import serve
+from tieline.cli.terminal import restored
 
 ALTERNATE = "\x1b[?1049"  # the screen of its own that full-screen programs have: h = taken, l = left
 
@@ -114,6 +115,22 @@ def test_a_terminal_that_is_drawn_on_is_left_as_it_was_at_sigterm(words: tuple[s
         assert seen.ended() == -signal.SIGTERM
     assert seen.drawn.count(f"{ALTERNATE}h") == seen.drawn.count(f"{ALTERNATE}l") == (words[0] == "top")
     assert seen.drawn.rfind("\x1b[?25h") > seen.drawn.rfind("\x1b[?25l") >= 0
+
+
+def test_sigterm_that_is_ignored_stays_so_while_a_terminal_is_drawn_on() -> None:
+    seen: list[object] = []
+
+    async def draw() -> None:
+        with restored(lambda: seen.append("stopped")):
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        asyncio.run(draw())
+        seen.append(signal.getsignal(signal.SIGTERM))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [signal.SIG_IGN, signal.SIG_IGN]
 
 
 def test_a_small_terminal_shows_what_fits(tieline: CommandLine, served: Served) -> None:

@@ -16,8 +16,11 @@ def restored(stop: Callable[[], object]) -> Generator[None]:
     """Have *stop* called before SIGTERM ends the program, while the body runs on a loop.
 
     What draws hides the cursor, and may have a screen of its own. Ctrl+C leaves all that in order, but SIGTERM, which
-    timeout(1) sends, would end the program at once. That is still how it ends.
+    timeout(1) sends, would end the program at once. That is still how it ends; a signal that is ignored stays so.
     """
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # whoever started the program has it ignored
+        yield
+        return
     loop = asyncio.get_running_loop()
 
     def end() -> None:
