@@ -396,3 +396,16 @@ def test_clear_takes_out_everything() -> None:
     assert table.clear() == []
     table.add("again", 5.0)
     assert table.deadline == 6.0
+
+
+def test_open_calls_are_counted_without_a_change() -> None:
+    table = CallTable(30.0)
+    assert table.count == 0
+    tokens = ["a", "b"]
+    table.add_whole(tokens, [0, 1])
+    assert table.count == 2
+    assert table.pop_all([0, 1]) is tokens  # as they were entered: nobody has made a table of them
+    assert table.count == 0
+    table.add_whole(tokens, [2, 3])
+    table.give_up(2)
+    assert table.count == 1

@@ -17,7 +17,7 @@ from tieline.finite import time_after
 from tieline.wire.default import DEFAULT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tieline.wire.default import Default
 
@@ -171,6 +171,14 @@ class CallTable:
             self._given_up.add(call_id)
         return self.pop(call_id)
 
+    @property
+    def count(self) -> int:
+        """How many calls are open. Any thread may ask: it changes nothing, as to ask for `open` may."""
+        try:
+            return len(_get_open(self))
+        except AttributeError:
+            return len(self._whole_ids)
+
     def was_issued(self, call_id: object) -> bool:
         """Return whether a response with this id answers a call that we made, open or not. Compares type and value."""
         return call_id.__class__ is int and 0 <= cast("Any", call_id) < self.next_id
@@ -247,6 +255,10 @@ class CallTable:
         self._sweep_at = self.deadline = inf
         self.is_idle = self._default is not None
         return tokens
+
+
+# The slot itself, behind which nothing makes what is not there.
+_get_open: Final[Callable[[CallTable], dict[int, object]]] = vars(CallTable)["open"].__get__
 
 
 class _OneBatch(CallTable):

@@ -81,7 +81,7 @@ class Connection(ReadingAhead):
     @property
     def open_calls(self) -> int:
         """How many calls of ours are unanswered."""
-        return len(self.calls.open)
+        return self.calls.count
 
     @property
     def expects_more_output(self) -> bool:
@@ -91,7 +91,7 @@ class Connection(ReadingAhead):
     @property
     def has_room(self) -> bool:
         """Whether the peer and the transport take one more call."""
-        return not self.flow.paused and len(self.calls.open) < self.max_calls
+        return not self.flow.paused and self.calls.count < self.max_calls
 
     @property
     def has_free_room(self) -> bool:
