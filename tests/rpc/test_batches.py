@@ -425,6 +425,30 @@ async def test_a_batch_that_is_cancelled_takes_its_open_members_with_it(how: str
 
 
 @pytest.mark.row("J3", "S7")
+async def test_a_batch_is_complete_when_it_is_told_that_who_waited_for_it_was_cancelled():
+    async with raw_server() as (client, _):
+        told: list[tuple[bool, tuple[object, ...]]] = []
+        batch = client.new_batch(lambda batch: told.append((batch.done(), batch.results)))
+        batch.add_request("a")
+        batch.add_request("b")
+        client.send_batch(batch)
+
+        async def wait() -> None:
+            await batch
+
+        task = aio.create_task(wait())
+        await turns()
+        task.cancel()
+        with pytest.raises(aio.Cancelled):
+            await task
+        await turns()
+        [(is_done, results)] = told
+        assert is_done
+        assert len(results) == 2
+        assert all(isinstance(result, aio.RequestCancelled) for result in results)
+
+
+@pytest.mark.row("J3", "S7")
 async def test_who_has_waited_for_a_batch_and_is_cancelled_finds_there_what_has_come():
     async with raw_server() as (client, peer):
         batch, ids = await sent(client, peer)

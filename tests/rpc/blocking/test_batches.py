@@ -14,7 +14,7 @@ from tests.rpc.blocking.peers import Task, entries, no_entries, pair, raw_pair, 
 from tests.rpc.test_batches import LOST_BY_HAND
 from tieline import ClosedError, ConnectionLost, LocalProtocolError, RPCError
 from tieline.blocking import BlockingBatch
-from tieline.runtimes.blocking.waiters import BlockingMember
+from tieline.wire.jsonrpc.calls import CallTable
 
 
 @pytest.mark.row("S3")
@@ -209,15 +209,23 @@ def test_who_waits_for_a_batch_gets_an_error_like_the_one_that_was_set_with_all_
             assert caught.value.__cause__ is cause
 
 
-def test_a_request_may_be_asked_for_while_another_thread_encodes_its_batch() -> None:
-    class Seal(list[Any]):
-        """Is empty when it is asked for the first time, and full again the next."""
+@pytest.mark.row("S3")
+def test_facts_of_a_session_that_any_thread_may_ask_for_leave_its_open_batch_as_it_is() -> None:
+    def fail(_table: object, name: str) -> None:
+        raise AssertionError(f"{name} is made without the lock")
 
-        def __getitem__(self, place: Any) -> Any:
-            if not self:
-                self.append("the outcomes")
-                raise IndexError
-            return super().__getitem__(place)
-
-    outcomes: object = BlockingMember("a", [], 0, Seal()).outcomes
-    assert outcomes == "the outcomes"
+    with raw_pair() as (session, _peer):
+        with suppress(TimeoutError):
+            session.call("first", timeout=0)  # the first call has its table made
+        batch = session.new_batch()
+        batch.add_request("a")
+        batch.add_request("b")
+        session.send_batch(batch)
+        one_batch = type(session._connected().machine.calls)
+        assert one_batch is not CallTable
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(one_batch, "__getattr__", fail)
+            assert session.stats.pending == 2
+            assert "2 calls in flight" in repr(session)
+            assert session.has_room()
+        session.abort()

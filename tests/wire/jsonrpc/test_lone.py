@@ -18,12 +18,13 @@ from tieline.wire.framing.base import FramerBase
 from tieline.wire.framing.content_length import ContentLengthFramer
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.governance import Governance
-from tieline.wire.jsonrpc.batch_members import BatchMember
+from tieline.wire.jsonrpc.batch_members import BatchMember, Outcomes
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.dialects import V2
 from tieline.wire.jsonrpc.items import RPCResponse
 from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.other_codecs import StdlibCodec
+from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv1, JSONRPCv2, protocol_for
 from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.jsonrpc.writing import Reply
@@ -423,7 +424,7 @@ def test_another_dialect_goes_the_other_way() -> None:
 
 def batch_of(*asked: tuple[str, Any], first: int = 1) -> list[BatchMember]:
     """Return the members of a batch that was made when *first* was the id of the next call."""
-    seal: list[Any] = [object()]
+    seal = [Outcomes(RPCRequestOut, id)]
     return [BatchMember(method, params, number, seal) for number, (method, params) in enumerate(asked, first)]
 
 

@@ -6,13 +6,14 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable, Coroutine, Generator, Sequence
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import msgspec
 import pytest
 
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError, RPCError
-from tieline.wire.jsonrpc.batch_members import OPEN, MemberCallback, Outcomes, end_batch
+from tieline.wire.jsonrpc.batch_members import OPEN, BatchMember, MemberCallback, Outcomes, end_batch
 from tieline.wire.jsonrpc.events import Answers
 from tieline.wire.jsonrpc.items import RPCRequest
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
@@ -760,3 +761,68 @@ def test_a_batch_that_was_sent_cannot_be_broken_off_any_more() -> None:
     batch, _waiter, (request,) = sent_batch(1)
     batch.broken_off(KeyboardInterrupt())
     assert not request.done()
+
+
+@pytest.mark.parametrize(("name", "value"), [("args", None), ("args", "x"), ("method", 5), ("args", [2])])
+@pytest.mark.row("J10")
+def test_what_a_member_is_given_later_is_looked_at_before_it_is_encoded(name: str, value: object) -> None:
+    batch, _ = new_batch()
+    request = batch.add_request("a", [1])
+    setattr(request, name, value)
+    assert getattr(request, name) == value
+    assert [*batch.plain_members] == []
+
+
+def test_a_member_may_be_asked_for_while_its_batch_is_encoded() -> None:
+    class Zone(tzinfo):
+        """User code in the midst of it, as a signal handler or a finalizer may be."""
+
+        def utcoffset(self, _when: datetime | None) -> timedelta:
+            seen.append((request.done(), request.request_id, request.outcomes is batch.outcomes))
+            return timedelta(0)
+
+        dst = utcoffset
+
+        def tzname(self, _when: datetime | None) -> str:
+            return "Z"
+
+    seen: list[object] = []
+    batch, _ = new_batch()
+    request: Any = batch.add_request("a", [datetime(2026, 1, 1, tzinfo=Zone())])
+    assert encoded_batch(batch.plain_members)
+    assert set(seen) == {(False, None, True)}
+    assert request.outcomes is batch.outcomes
+
+
+def test_a_member_is_asked_for_again_when_another_thread_has_just_put_back_what_was_taken_out() -> None:
+    class Seal(list[Any]):
+        """Is empty when it is asked for the first time, and full again the next."""
+
+        def __getitem__(self, place: Any) -> Any:
+            if not self:
+                self.append("the outcomes")
+                raise IndexError
+            return super().__getitem__(place)
+
+    new_member: Any = BatchMember
+    outcomes: object = new_member("a", [], 0, Seal()).outcomes
+    assert outcomes == "the outcomes"
+
+
+@pytest.mark.row("J3")
+def test_a_coroutine_that_is_thrown_away_cancels_no_batch_that_it_waits_for() -> None:
+    batch, waiter, requests = sent_batch(2)
+    steps = batch.__await__()
+    next(steps)
+    steps.close()
+    assert not waiter.done()
+    assert not any(request.done() for request in requests)
+
+
+@pytest.mark.row("J3")
+def test_a_batch_that_was_cancelled_is_complete_when_that_is_told() -> None:
+    told: list[object] = []
+    _, waiter, requests = sent_batch(2, lambda batch: told.append(batch.done()))
+    waiter.cancel()  # as asyncio does with what a task waits for, before the task hears of it
+    assert told == [True]
+    assert all(request.cancelled() for request in requests)

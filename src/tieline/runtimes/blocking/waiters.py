@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tieline.errors import LocalProtocolError
-from tieline.wire.jsonrpc.batch_members import BatchMember, Outcomes
+from tieline.wire.jsonrpc.batch_members import Outcomes
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 from tieline.wire.jsonrpc.outgoing_batches import RPCBatchOut
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tieline.runtimes.blocking.moved import Mover
+    from tieline.wire.jsonrpc.batch_members import BatchMember
 
 __all__ = ["BlockingBatch", "BlockingOutcomes", "BlockingRequest", "Waiter"]
 
@@ -192,24 +193,10 @@ class BlockingRequest(RPCRequestOut):
             self._pump.plan(partial(self._pump.call_back, callback, self))
 
 
-class BlockingMember(BatchMember):
-    """A request of a batch, in blocking code: one thread may ask for it while another one sends the batch."""
-
-    @property
-    def outcomes(self) -> Outcomes:
-        while True:
-            try:
-                return self.seal[0]
-            except IndexError:  # the other thread has just taken it out, to encode the batch, and puts it back
-                continue
-
-
 class BlockingOutcomes(Outcomes):
     """What the members of a batch come to, in blocking code: one thread may ask for what another one completes."""
 
     __slots__ = ("_pump",)
-
-    member_class = BlockingMember
 
     def __init__(self, pump: Mover, note_early: Callable[[Outcomes], object]) -> None:
         super().__init__(partial(BlockingRequest, pump=pump), note_early)

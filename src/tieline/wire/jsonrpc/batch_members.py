@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     # Completes a waiter with a result, and may have whoever awaits it go on at once.
     Wake: TypeAlias = Callable[[Any, Any], object]
 
-__all__ = ["BatchMember", "MemberCallback", "Outcomes", "end_batch"]
+__all__ = ["TAKEN_OUT", "BatchMember", "MemberCallback", "Outcomes", "end_batch"]
 
 OPEN: Final = object()
 """What a member has come to that has not been answered yet."""
+
+# What was taken out of seals, by their ids, while their batches are encoded: another thread may ask for it then, and so
+# may this one, in a signal handler or a finalizer.
+TAKEN_OUT: Final[dict[int, Outcomes]] = {}
 
 
 class MemberMethods(RPCRequestOut):
@@ -64,7 +68,13 @@ class BatchMember(
     @property
     def outcomes(self) -> Outcomes:
         """What the requests of the batch come to."""
-        return self.seal[0]
+        while True:
+            try:
+                return self.seal[0]
+            except IndexError:
+                taken_out = TAKEN_OUT.get(id(self.seal))
+                if taken_out is not None:  # else it has just been put back
+                    return taken_out
 
     @property
     def place(self) -> int:
@@ -132,6 +142,10 @@ class BatchMember(
 
     # A Struct has its own of these.
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        msgspec.structs.force_setattr(self, name, value)
+        self.outcomes.is_plain = False  # nobody has looked at it
+
     def __copy__(self) -> Any:
         return self.__reduce__()
 
@@ -181,6 +195,7 @@ class Outcomes:
         requests: What was made of members, by their places.
         first: What the first of them would be called by if they were sent at once.
         ids: What they are called by; empty before they are sent.
+        is_plain: Nothing was added that cannot be encoded as it is.
         open: How many are sent and not complete.
         members: All of them, while one is open.
         is_over: They are sent and complete.
@@ -201,6 +216,7 @@ class Outcomes:
         "first",
         "ids",
         "is_over",
+        "is_plain",
         "lost",
         "members",
         "never_sent",
@@ -229,6 +245,7 @@ class Outcomes:
         self.ids: Sequence[object] = ()
         self.open = 0
         self.is_over = False
+        self.is_plain = True
         self.members: list[BatchMember] | None = None
         self.never_sent: Callable[[], Exception] | None = None
         self.lost: Exception | None = None

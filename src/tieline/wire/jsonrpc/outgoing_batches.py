@@ -41,7 +41,6 @@ class RPCBatchOut(RPCBatch):
         self._seal = [outcomes]
         self._new_member = outcomes.member_class
         self._on_done = on_done
-        self._is_plain = True  # all that was added is
         self.is_sent = False
 
     def add_request(
@@ -56,7 +55,7 @@ class RPCBatchOut(RPCBatch):
         if self.is_sent:
             raise LocalProtocolError("the batch has been sent")
         if method.__class__ is not str or args.__class__ not in PLAIN_PARAMS:
-            self._is_plain = False
+            self.outcomes.is_plain = False
         members = self._members
         member = self._new_member(method, args, self._first + len(members), self._seal)
         if on_done is not None:
@@ -77,13 +76,13 @@ class RPCBatchOut(RPCBatch):
         """
         if self.is_sent:
             raise LocalProtocolError("the batch has been sent")
-        self._is_plain = False
+        self.outcomes.is_plain = False
         self._notifications.append((len(self), method, args))
 
     @property
     def plain_members(self) -> list[BatchMember]:
         """The requests if nothing else is to be sent, and they can be encoded as they are; else none."""
-        return self._members if self._is_plain else []
+        return self._members if self.outcomes.is_plain else []
 
     def columns(self) -> tuple[list[Any], list[Any], list[RPCRequestOut | None]]:
         """Return the methods, the arguments and the requests in the order they were added; None for a notification."""
@@ -174,6 +173,8 @@ class RPCBatchOut(RPCBatch):
             if lost is None:
                 raise
             lost.__traceback__ = None  # it refers to this frame, and so to what keeps the error
+        except GeneratorExit:  # the coroutine is thrown away, as tasks are that are left when their loop is closed
+            raise
         except BaseException:  # with whoever waits for all, all are cancelled, and that now: the results may be wanted
             self.cancel()
             raise
@@ -237,5 +238,7 @@ class RPCBatchOut(RPCBatch):
                 request.set_exception(exception)
 
 
-def _tell_done(on_done: Callable[[RPCBatchOut], object], batch: RPCBatchOut, _waiter: object) -> None:
+def _tell_done(on_done: Callable[[RPCBatchOut], object], batch: RPCBatchOut, waiter: RPCRequestOut) -> None:
+    if waiter.cancelled():
+        batch.cancel()  # on asyncio this comes before the task that was cancelled can do it
     on_done(batch)

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from tieline.errors import LocalProtocolError
+from tieline.wire.jsonrpc.batch_members import TAKEN_OUT
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.depth import DEEP_FROM, check_depth, is_too_deep
 from tieline.wire.jsonrpc.dialects import is_like_v2
@@ -284,7 +285,7 @@ def _at_once(message: Call | Notice | Reply) -> bytes | None:
 def encoded_batch(members: Sequence[BatchMember]) -> bytes | None:
     """Return the message that *members* make; None when the longer way is to tell what is wrong with it."""
     seal = members[0].seal
-    outcomes = seal[0]
+    TAKEN_OUT[id(seal)] = outcomes = seal[0]
     try:
         seal.clear()
         encoded = _encode(members)
@@ -292,6 +293,7 @@ def encoded_batch(members: Sequence[BatchMember]) -> bytes | None:
         return None
     finally:
         seal.append(outcomes)
+        del TAKEN_OUT[id(seal)]
     # By mistake one may stand among the arguments of another of the batch, and is not sealed either.
     return encoded if encoded.count(b'{"jsonrpc":"2') == len(members) and is_line(encoded) else None
 
