@@ -134,6 +134,8 @@ async def walk_along(
             or not method.is_walked
         ):
             engine.handle_beside(event)
+            if not machine.is_direct:  # it has aborted, or taken the last place
+                return
         else:
             walk.request = event
             try:
