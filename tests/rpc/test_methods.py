@@ -411,3 +411,12 @@ def test_reprs_say_what_is_there() -> None:
     for number in range(10):
         methods.method(name=f"m{number}")(add)
     assert repr(methods) == "<Methods add, aadd, m0, m1, m2, m3, m4, m5, and 4 more>"
+
+
+def test_an_object_of_a_class_that_code_without_a_module_has_made_is_a_service() -> None:
+    made: dict[str, Any] = {}
+    exec("class Shop:\n    def buy(self, name: str) -> str:\n        return name", made)  # as templates do
+    assert made["Shop"].__module__ == "builtins"
+    methods = Methods()
+    methods.add(made["Shop"]())
+    assert [*methods] == ["buy"]

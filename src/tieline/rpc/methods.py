@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., object])
 
 _REPR_NAMES = 8
+_MADE_BY_CODE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class statement, or what does the same
 
 
 class Method:
@@ -284,7 +285,9 @@ def _check_service(service: object) -> None:
     from tieline.rpc.session_classes import Caller  # lazily: most registries are of functions
 
     kind = type(service)
-    if kind.__module__ == "builtins":  # whose methods are nobody's service: of a list, peers could clear it
+    # Their methods are nobody's service: of a list, peers could clear it. (A class that `exec` has made may be of that
+    # module as well.)
+    if kind.__module__ == "builtins" and not kind.__flags__ & _MADE_BY_CODE:
         raise TypeError(
             f"add() takes an object of a class with methods for peers, not {kind.__name__}: functions are registered "
             "one by one, by method()"
