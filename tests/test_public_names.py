@@ -9,6 +9,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import textwrap
 import zipfile
 from pathlib import Path
 
@@ -168,6 +169,29 @@ def test_every_error_is_listed_and_derives_from_the_root() -> None:
     classes = {name: value for name, value in vars(tieline.errors).items() if inspect.isclass(value)}
     assert set(classes) == set(tieline.errors.__all__)
     assert all(issubclass(value, tieline.TielineError) for value in classes.values())
+
+
+def examples_in(name: str) -> list[str]:
+    """Return the code in the docstrings of a module, each behind a line that is no more than `::`."""
+    found = []
+    for node in ast.walk(tree_of(name)):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (ast.get_docstring(node) or "").splitlines()
+            for at in (at for at, line in enumerate(lines) if line.endswith("::")):
+                end = next((n for n, line in enumerate(lines) if n > at and line[:1].strip()), len(lines))
+                found.append(textwrap.dedent("\n".join(lines[at + 1 : end])))
+    return found
+
+
+def test_examples_in_docstrings_are_python() -> None:
+    """A tool that fills lines anew has put two of them into one."""
+    found = {code: name for name in MODULES for code in examples_in(name)}
+    assert len(found) > 5
+    for code, name in found.items():
+        try:
+            ast.parse(f"async def example():\n{textwrap.indent(code, '    ')}")
+        except SyntaxError as error:
+            pytest.fail(f"{name}: {error}\n{code}")
 
 
 # --- every module ----------------------------------------------------------------------------------------------------

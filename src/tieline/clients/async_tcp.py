@@ -26,7 +26,8 @@ class AsyncTCPNetworkClient(InternetFacts, AsyncStreamClient[SentT_contra, Recei
     ::
 
         async with AsyncTCPNetworkClient(("127.0.0.1", 4000), StreamProtocol(JSONSerializer())) as client:
-            await client.send_packet({"set": 5}) answer = await client.recv_packet()
+            await client.send_packet({"set": 5})
+            answer = await client.recv_packet()
 
     It connects in ``async with``, by ``wait_connected``, or when it is first used; the constructor does no I/O.
 

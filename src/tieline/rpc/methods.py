@@ -105,7 +105,8 @@ class Methods:
 
         methods = tieline.Methods()
 
-        @methods.method def add(a: int, b: int) -> int:
+        @methods.method
+        def add(a: int, b: int) -> int:
             return a + b
 
     Register functions before serving. Sessions only read it: any number of sessions, in any number of threads, may
