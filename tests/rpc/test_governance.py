@@ -7,6 +7,7 @@ from __future__ import annotations
 import gc
 import logging
 import weakref
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -134,6 +135,28 @@ async def test_groups_are_what_the_user_says() -> None:
                 costs.append((session.stats.cost, session.extra_cost()))
             await until(lambda: not server.sessions)
         assert costs == [(300, 0), (300, 0), (300, 300), (300, 0), (300, 0)]
+
+
+@pytest.mark.row("H56")
+async def test_behind_a_proxy_groups_are_the_addresses_that_it_passes_on() -> None:
+    """As the page on production has it: the limit of connections for each peer goes by them as well."""
+
+    def client_address(session: ServerSession) -> str | None:
+        return cast("str | None", session.get_extra_info("websocket").header("X-Real-IP"))
+
+    limits = Limits.public(governance=Governance(group=client_address), max_connections_per_peer=1)
+    async with serve(methods, "ws://127.0.0.1:0/rpc", limits=limits) as server:
+        place = tieline.parse(server.url)
+        assert isinstance(place, tieline.WebSocket)
+
+        def client_of(address: str) -> ClientSession:
+            return connect(replace(place, headers=[("X-Real-IP", address)]))
+
+        async with client_of("192.0.2.1") as one, client_of("192.0.2.2") as other, client_of("192.0.2.1") as second:
+            assert await one.call("add", 1, 2) == await other.call("add", 1, 2) == 3
+            with pytest.raises(ConnectionLost):
+                await second.call("add", 1, 2)
+            assert {each.group for each in server.costs()} == {"192.0.2.1", "192.0.2.2"}
 
 
 @pytest.mark.parametrize("error", [ValueError("what group?"), aio.CancelledError()])
