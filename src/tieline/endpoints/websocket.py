@@ -47,7 +47,7 @@ class WebSocket:
             pages from the server itself. Programs send no origin, and may always connect. Listening only.
         hosts: The names and addresses, without port, by which clients may ask for the server (the header Host). None =
             any; but on a loopback address only local names, so that a web page whose name was made to resolve to this
-            machine cannot connect. Listening only.
+            machine cannot connect. On other addresses, give them to a server without TLS. Listening only.
         health_path: A path that is answered with status 200, for health checks; None = none. Listening only.
         binary: Send binary messages in place of text. Both are accepted.
         compression: Offer or accept permessage-deflate (RFC 7692). It costs memory and time for each connection, and
