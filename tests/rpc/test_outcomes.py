@@ -463,6 +463,7 @@ class Refusals:
         self.methods = Methods()
         for method in (self.plain, self.at_once, self.later, self.leave):
             self.methods.method(method)
+        self.methods.method(lambda: None, name="next")
 
     def plain(self, _argument: str) -> None:
         raise self.error
@@ -529,4 +530,5 @@ def test_of_a_server_in_blocking_code_it_gathers_none_either() -> None:
             for _ in range(2):
                 with pytest.raises(RPCError, match="no more tea"):
                     client.call(name, "x")
+                client.call("next")  # the server's thread is through with the first
                 assert refusals.error.__traceback__ is None

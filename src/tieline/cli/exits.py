@@ -36,7 +36,7 @@ MEANINGS: Final = {
     Exit.LOST: "the connection was lost, or the peer violated the protocol",
     Exit.NO_METHOD: "the peer has no such method (-32601)",
     Exit.ARGUMENTS: "the arguments do not match the method (-32602)",
-    Exit.UNPRINTED: "the result cannot be printed: standard output is closed, or its disk is full",
+    Exit.UNPRINTED: "the output cannot be printed: standard output is closed, or its disk is full",
     Exit.INTERRUPTED: "Ctrl+C",
     Exit.UNREAD: "the reader of the output has gone (broken pipe)",
 }
