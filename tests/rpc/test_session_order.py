@@ -4,15 +4,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from contextvars import ContextVar
 from functools import partial
-from itertools import pairwise
+from itertools import count, pairwise
+from math import inf
+from typing import Any
 
 import pytest
 
 from tests import aio
 from tests.rpc.sessions import TCP_URL, pair, raw_client, raw_server, until
-from tieline import Limits, Methods, RPCRequest, ServerSession, serve
+from tieline import ConnectionLost, Governance, Limits, Methods, RPCError, RPCRequest, ServerSession, serve
+from tieline.runtimes.asyncio.host import current_host
+from tieline.runtimes.link import TURN_SECONDS
 
 START: ContextVar[str] = ContextVar("START", default="clean")
 
@@ -68,26 +73,91 @@ async def test_handlers_of_one_chunk_start_in_arrival_order_whatever_kind_they_a
 
 @pytest.mark.row("S9")
 @pytest.mark.asyncio_only("trio runs tasks that are ready in any order")
-@pytest.mark.parametrize("before", [1, 64, 128])
-async def test_what_came_before_an_answer_is_begun_before_the_caller_goes_on(before: int):
+@pytest.mark.parametrize("turn", ["long", "short"])
+@pytest.mark.parametrize("kind", ["ready", "waits"])
+@pytest.mark.parametrize(("before", "calls"), [(1, 1), (28, 1), (28, 2), (64, 1), (100, 1), (128, 1), (200, 1)])
+async def test_what_came_before_an_answer_is_begun_before_the_caller_goes_on(
+    before: int, calls: int, kind: str, turn: str, monkeypatch: pytest.MonkeyPatch
+):
     begun: list[int] = []
     methods = Methods()
+    gate = aio.Event()
 
     @methods.method
-    async def progress(n: int) -> None:
+    async def ready(n: int) -> None:
         begun.append(n)
+
+    @methods.method
+    async def waits(n: int) -> None:
+        begun.append(n)
+        await gate.wait()
 
     async def ask() -> list[int]:
         await session.call("ask")
         return [*begun]
 
     async with raw_server(methods=methods) as (session, peer), aio.TaskGroup() as group:
-        caller = group.create_task(ask())
-        request = await peer.line()
-        messages: list[object] = [{"jsonrpc": "2.0", "method": "progress", "params": [n]} for n in range(before)]
-        messages.append({"jsonrpc": "2.0", "id": request["id"], "result": "done"})
+        callers = [group.create_task(ask()) for _ in range(calls)]
+        requests = [await peer.line() for _ in callers]
+        messages: list[object] = [{"jsonrpc": "2.0", "method": kind, "params": [n]} for n in range(before)]
+        messages += ({"jsonrpc": "2.0", "id": request["id"], "result": "done"} for request in requests)
+        if turn == "short":
+            host = current_host()
+            now, looks = host.now, count(1)
+            # Two looks at the clock end a turn. It takes seven events, so that 28 leave the answers to the next one.
+            monkeypatch.setattr(host, "now", lambda: now() + next(looks) * 0.6 * TURN_SECONDS)
         peer.send(b"\n".join(json.dumps(message).encode() for message in messages))  # in one write
-        assert await caller == [*range(before)]
+        assert [await caller for caller in callers] == [[*range(before)]] * calls
+        monkeypatch.undo()
+        gate.set()
+
+
+@pytest.mark.row("S9", "S11")
+@pytest.mark.parametrize(
+    ("error", "waiting"),
+    [(None, 0), (RPCError(1, "no"), 0), (TimeoutError("too late"), 10), (ConnectionLost("it was"), 10)],
+)
+async def test_only_where_the_peer_ends_a_call_handlers_in_front_need_no_places(error: Exception | None, waiting: int):
+    methods = Methods()
+
+    @methods.method
+    async def waits() -> None:
+        await aio.Event().wait()
+
+    async with raw_server(methods=methods) as (session, peer):
+        engine = session._engine
+        assert engine is not None
+        peer.send(*[{"jsonrpc": "2.0", "method": "waits"}] * 30)
+        await until(lambda: engine.handling.waiting == 10)
+        waiter: Any = engine.host.new_waiter()
+        engine.handle_events([(waiter, None, error)], inf)
+        assert engine.handling.waiting == waiting
+        with pytest.raises(type(error)) if error else nullcontext():
+            await waiter
+        session.abort()
+
+
+@pytest.mark.row("S9", "S11")
+@pytest.mark.asyncio_only("trio runs tasks that are ready in any order")
+async def test_a_peer_that_costs_too_much_gets_no_places_by_an_answer():
+    methods = Methods()
+
+    @methods.method
+    async def waits() -> None:
+        await aio.Event().wait()
+
+    limits = Limits(governance=Governance(cost_soft_limit=1, cost_hard_limit=1e9, cost_sleep=0))
+    async with raw_server(methods=methods, limits=limits) as (session, peer):
+        engine = session._engine
+        assert engine is not None
+        session.bump_cost(1e6)
+        peer.send(*[{"jsonrpc": "2.0", "method": "waits"}] * 30)
+        await until(lambda: engine.handling.waiting)
+        assert engine.machine.is_strained
+        waiting = engine.handling.waiting
+        engine.handle_events([(engine.host.new_waiter(), None, None)], inf)
+        assert engine.handling.waiting == waiting
+        session.abort()
 
 
 @pytest.mark.row("S9")

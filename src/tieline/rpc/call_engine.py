@@ -9,7 +9,7 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from tieline.errors import ClosedError, ConnectionLost
+from tieline.errors import ClosedError, ConnectionLost, RPCError
 from tieline.rpc.engine import Engine
 from tieline.rpc.handling import Handling
 from tieline.rpc.walking import FIRST_UNSEEN, MOST_UNSEEN, Walk, run_alone, walk_along
@@ -125,6 +125,7 @@ class CallEngine(Base):
             return len(tokens)
         handled = len(events)
         if handled == 1 and isinstance(events[0], tuple):
+            self._let_pass_before(events[0][2])
             self._end_lone_call(*events[0])
             return 1
         if handled:
@@ -137,6 +138,7 @@ class CallEngine(Base):
                     if not isinstance(event, tuple):
                         handled = self._handle_from(index, events, until)
                         break
+                    self._let_pass_before(event[2])
                     _end_call(*event)
         if self.machine.flow.senders_waiting:
             self.room_made()
@@ -147,9 +149,19 @@ class CallEngine(Base):
         if isinstance(event, Request):
             self._handle_from(0, (event,), inf)
         elif isinstance(event, tuple):
+            self._let_pass_before(event[2])
             _end_call(*event)
         else:
             self.peer_broke_rules(event.error)
+
+    def _let_pass_before(self, error: Exception | None) -> None:
+        """Begin to handle all that came before the end of a call of ours, if it is the peer that ends it.
+
+        While a call is open, handlers need no places. For the machine it is open no more once its answer has been read,
+        and what was read in front of that may have found no place: where bytes were cut must not matter.
+        """
+        if self.handling.waiting and (error is None or isinstance(error, RPCError)) and not self.link.is_lost:
+            self.handling.pass_all()
 
     def _end_lone_call(self, waiter: Waiter, value: object, error: Exception | None) -> None:
         """End a call whose answer came by itself: whoever waits for it may go on before this returns."""

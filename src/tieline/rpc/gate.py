@@ -91,8 +91,12 @@ class Gate:
         if len(self._queue) == 1 or self._machine.open_calls or self._machine.is_strained:
             self.move()
 
-    def move(self) -> bool:
-        """Let pass whatever may; return False when that is being done already, further out."""
+    def move(self, *, needs_place: bool = True) -> bool:
+        """Let pass whatever may; return False when that is being done already, further out.
+
+        Args:
+            needs_place: Whether what waits for a place is to wait until there is one.
+        """
         if self._is_moving:  # a handler that was started in here has ended
             return False
         self._is_moving = True
@@ -100,7 +104,9 @@ class Gate:
             while self._queue or self._delayed:
                 if self._delayed and self._delayed[0].due <= self._host.now() + RESOLUTION:
                     self._pass(self._delayed.popleft())
-                elif self._queue and self._running() + len(self._delayed) < self._machine.concurrency:
+                elif self._queue and (
+                    not needs_place or self._running() + len(self._delayed) < self._machine.concurrency
+                ):
                     one = self._queue.popleft()
                     delay = self._machine.delay
                     if delay or self._delayed:
@@ -184,7 +190,7 @@ class _ShutGate(Gate):
 
     def add(self, message: Any) -> None: ...
 
-    def move(self) -> bool:
+    def move(self, *, needs_place: bool = True) -> bool:
         return False
 
 
