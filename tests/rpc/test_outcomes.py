@@ -461,9 +461,8 @@ class Refusals:
         self.farewell = ReplyAndDisconnect("bye")
         self.seen: list[bool] = []  # whether a hook found where the error came from
         self.methods = Methods()
-        for method in (self.plain, self.at_once, self.later, self.leave):
+        for method in (self.plain, self.at_once, self.later, self.leave, self.nothing):
             self.methods.method(method)
-        self.methods.method(lambda: None, name="next")
 
     def plain(self, _argument: str) -> None:
         raise self.error
@@ -477,6 +476,9 @@ class Refusals:
 
     def leave(self, _argument: str) -> None:
         raise self.farewell
+
+    def nothing(self) -> None:
+        """Raise none."""
 
 
 @pytest.mark.row("S5")
@@ -530,5 +532,5 @@ def test_of_a_server_in_blocking_code_it_gathers_none_either() -> None:
             for _ in range(2):
                 with pytest.raises(RPCError, match="no more tea"):
                     client.call(name, "x")
-                client.call("next")  # the server's thread is through with the first
+                client.call("nothing")  # the server's thread is through with the first
                 assert refusals.error.__traceback__ is None
