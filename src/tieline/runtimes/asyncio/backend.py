@@ -103,13 +103,13 @@ class AsyncioBackend(AsyncioTasks):
                 tls_shutdown_timeout=tls_shutdown_timeout,
                 nursery=nursery,
             )
-        from tieline.runtimes.asyncio import dialling  # lazily: servers only listen
+        from tieline.runtimes.asyncio.dialling import dial, dial_by_proxy  # lazily: servers only listen
 
         if proxy is not None:
             from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
 
             if not isinstance(proxy, Route):
-                return await dialling.dial_by_proxy(
+                return await dial_by_proxy(
                     protocol_factory,
                     endpoint,
                     proxy,
@@ -117,7 +117,7 @@ class AsyncioBackend(AsyncioTasks):
                     handshake_timeout=tls_handshake_timeout,
                     shutdown_timeout=tls_shutdown_timeout,
                 )
-        return await dialling.dial(
+        return await dial(
             protocol_factory,
             endpoint,
             timeout=timeout,
