@@ -381,7 +381,7 @@ def test_a_table_of_one_batch_has_what_others_have_and_nothing_else() -> None:
     table = CallTable(30.0)
     table.add_whole(["a"], [0])
     with pytest.raises(AttributeError, match="a table of calls has no 'opened'"):
-        _ = table.opened  # type: ignore[attr-defined]  # that is it
+        _ = table.opened  # type: ignore[attr-defined]  # no such name: the mistake that is shown
     assert table.open == {0: "a"}
 
 
