@@ -699,6 +699,26 @@ async def test_a_handler_is_not_cut_by_the_deadline_of_its_own_shutdown() -> Non
 
 
 @pytest.mark.row("H61")
+@pytest.mark.parametrize("deadline", [0, 30])
+async def test_the_client_of_a_handler_that_shuts_its_server_down_says_that_it_is_closing(deadline: float) -> None:
+    seen: list[bool] = []
+
+    async def handler(client: AsyncTCPNetworkClient[str]) -> None:
+        await client.recv_packet()
+        seen.append(client.is_closing())
+        await server.shutdown(deadline)
+        seen.append(client.is_closing())
+        with pytest.raises(ClientClosedError):
+            await client.send_packet("too late")
+
+    async with AsyncTCPNetworkServer(handler, ANY, LINES) as server:
+        with peer_of(server) as peer:
+            await told(peer, b"end\n")
+            await until(lambda: len(seen) == 2)
+    assert seen == [False, True]
+
+
+@pytest.mark.row("H61")
 @pytest.mark.parametrize("peer_first", [False, True])
 async def test_handlers_that_shut_their_server_down_do_not_wait_for_each_other(peer_first: bool) -> None:
     goes_on = aio.Event()

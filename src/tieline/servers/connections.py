@@ -309,6 +309,8 @@ class ServedConnection(PacketEngine):
         is_own = _current.get() is self
         if is_own:
             self._is_given_up = True
+            if self.client is not None:
+                self.client.let_go()
         return is_own
 
     async def aclose(self, force_after: float = inf) -> None:
