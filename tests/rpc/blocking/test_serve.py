@@ -147,6 +147,31 @@ def test_handlers_reach_their_session_and_the_server_all_of_them() -> None:
         assert peer.is_closing()
 
 
+def test_a_handler_reaches_the_server_of_its_session_which_does_not_keep_it() -> None:
+    methods, ours = Methods(), Methods()
+    kept: list[ServerSession] = []
+    heard: list[str] = []
+    ours.method(name="news")(heard.append)
+
+    @methods.method
+    def tell_all(session: ServerSession) -> None:
+        kept.append(session)
+        assert session.server is not None
+        assert session.server.sessions == (session,)
+        session.server.broadcast("news", "tea")
+
+    server: Any = serve(methods, URL)
+    with server, connect(server.url, methods=ours) as session:
+        session.call("tell_all")
+        while not heard:
+            assert session.poll(30)
+        assert heard == ["tea"]
+        assert kept[0].server is server
+    del server
+    gc.collect()
+    assert kept[0].server is None
+
+
 def test_a_session_may_be_aborted_from_any_thread() -> None:
     with serve(METHODS, URL) as server, connect(server.url) as session:
         session.call("add", 1, 2)

@@ -71,6 +71,7 @@ def test_messages_are_handled_in_the_pool_in_order_and_answered(caplog: pytest.L
         assert any("ZeroDivisionError" in str(record.exc_info) for record in caplog.records)
         (session,) = server.sessions
         assert isinstance(session, Lines)
+        assert session.server is server
         assert session.seen == words
         assert all("worker" in name for name in session.threads)
         assert session.stats.messages_in == len(words)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tieline.rpc.blocking.serving import Server
     from tieline.rpc.session_stats import SessionStats
     from tieline.runtimes.asyncio.threads import LoopThread
 
@@ -47,6 +48,12 @@ class Accepted:
     def wait_closed(self) -> None:
         """Wait until the connection is gone."""
         self._thread.call(self._session.wait_closed)
+
+    @property
+    def server(self) -> Server | None:
+        """The server that accepted this session; None if the program has forgotten it, which shuts it down."""
+        server: Server | None = self._thread.owner()
+        return server
 
     @property
     def stats(self) -> SessionStats:

@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Servers for blocking code: the asynchronous one in a private thread, with handlers in a pool."""
+"""Serving in blocking code: plain handlers run in a pool of threads."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from tieline.errors import LocalProtocolError
 from tieline.rpc.blocking.pooled import PooledMethods, ServerSession
 from tieline.rpc.blocking.pooled_messages import PooledMessages, ServerMessageSession, pooled_messages
+from tieline.rpc.blocking.serving import WORKERS, Server
 from tieline.rpc.methods import Methods
-from tieline.rpc.server import Server as AsyncServer
 from tieline.rpc.server import ServerSession as AsyncServerSession
 from tieline.rpc.server import check_only_packets
 from tieline.rpc.server import serve as serve_async
-from tieline.servers.in_thread import ServerInThread
 
 if TYPE_CHECKING:
     import socket
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from tieline.endpoints.datagrams import DatagramEndpoint
     from tieline.endpoints.secured import TLSChoice
     from tieline.endpoints.urls import Endpoint
-    from tieline.runtimes.admission import GroupCost
+    from tieline.rpc.server import Server as AsyncServer
     from tieline.runtimes.asyncio.threads import LoopThread
     from tieline.runtimes.hooks import Hooks
     from tieline.servers.blocking import NetworkServer
@@ -34,77 +33,10 @@ if TYPE_CHECKING:
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol
 
-__all__ = ["Server", "serve"]
-
-WORKERS: Final = 32
+__all__ = ["serve"]
 
 SentT = TypeVar("SentT")
 ReceivedT = TypeVar("ReceivedT")
-
-
-class Server(ServerInThread):
-    """Listens, and creates a session for each connection; a context manager that listens and shuts down.
-
-    It runs in a private thread, and may be used from any other. `serve` creates it. A listening server that is no
-    longer referenced is shut down at once, with a `ResourceWarning`.
-
-    Args:
-        new_server: Returns the server that does the work, for the thread that it is given.
-        workers: How many handlers may run at the same time; further ones wait for their turn.
-    """
-
-    _server: AsyncServer
-
-    def __init__(self, new_server: Callable[[LoopThread | None], AsyncServer], workers: int = WORKERS) -> None:
-        super().__init__(workers)
-        self._new_server = new_server
-        self._server = new_server(None)  # whose arguments are judged here and now
-
-    def __repr__(self) -> str:
-        return repr(self._server)
-
-    def _prepare(self, thread: LoopThread) -> None:
-        self._server = self._new_server(thread)
-
-    def get_addresses(self) -> tuple[Endpoint, ...]:
-        """Return where the server actually listens, one endpoint per socket; empty when it is not listening."""
-        return self._server.get_addresses()
-
-    # --- sessions ------------------------------------------------------------------------------------------------
-
-    @property
-    def sessions(self) -> tuple[Any, ...]:
-        """The connected sessions, each a `ServerSession`, or of the `ServerMessageSession` class that is served."""
-        thread = self._thread
-        if thread is None:
-            return ()
-        found: tuple[Any, ...] = thread.call(_sessions, self._server, thread)
-        return found
-
-    def costs(self) -> list[GroupCost]:
-        """Return what each group of peers has cost, the dearest first; see `Governance`. This changes nothing."""
-        return self._server.costs()
-
-    def broadcast(self, method: str, /, *args: object, **kwargs: object) -> None:
-        """Send a notification to every session; see `tieline.Server.broadcast`.
-
-        Raises:
-            LocalProtocolError: The server is not running.
-            ClosedError: It runs in the process that this one was forked from.
-        """
-        if self._thread is None:
-            raise LocalProtocolError("the server is not running")
-        self._thread.call(self._server.broadcast, method, *args, **kwargs)
-
-
-async def _sessions(server: AsyncServer, thread: LoopThread) -> tuple[ServerSession | ServerMessageSession, ...]:
-    seen: list[ServerSession | ServerMessageSession] = []
-    for session in server.sessions:
-        if isinstance(session, AsyncServerSession):
-            seen.append(ServerSession(session, thread))
-        elif isinstance(session, PooledMessages):
-            seen.append(session.seen)
-    return tuple(seen)
 
 
 @overload
@@ -245,4 +177,10 @@ def serve(
             hooks=told,
         )
 
-    return Server(new_server, WORKERS if workers is None else workers)
+    return Server(new_server, _seen, WORKERS if workers is None else workers)
+
+
+def _seen(session: Any, thread: LoopThread) -> ServerSession | ServerMessageSession | None:
+    if isinstance(session, AsyncServerSession):
+        return ServerSession(session, thread)
+    return session.seen if isinstance(session, PooledMessages) else None

@@ -28,6 +28,10 @@ __all__ = ["LoopThread"]
 LONGEST_SLEEP: Final = 1.0
 
 
+def no_owner() -> None:
+    """Return None: a thread works for nobody, as long as nobody has said so."""
+
+
 class LoopThread:
     """A loop that runs in a private thread until `stop`.
 
@@ -41,6 +45,7 @@ class LoopThread:
     Attributes:
         longest_sleep: Seconds of one wait at most.
         at_end: What is called when the loop has been stopped, for those who wait for it.
+        owner: Returns what the thread works for, for those who reach it by the thread; None = nothing, or it is gone.
     """
 
     longest_sleep: ClassVar[float] = LONGEST_SLEEP
@@ -60,6 +65,7 @@ class LoopThread:
         self._ending: BaseException | None = None  # what a handler has raised to end the program
         self._until_ending: set[asyncio.Task[Any]] = set()  # what goes on until then
         self.at_end: set[Callable[[], object]] = set()
+        self.owner: Callable[[], Any] = no_owner
         self._thread.start()
         STAYING.add(self)
 
