@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from tieline.rpc.binding import ArgumentsError, Binding, Caller
-from tieline.rpc.hints import Slot, is_caller, shown
+from tieline.rpc.hints import Slot, caller_classes, shown
 
 
 class Colour(enum.Enum):
@@ -330,29 +330,29 @@ def test_a_hint_that_msgspec_cannot_convert_to_is_refused_at_registration(hint: 
     assert reason in text.replace("typing.", "").replace("collections.abc.", "").replace(f"{__name__}.", "")
 
 
-# (hint, whether it asks for the session)
-SESSIONS: list[tuple[Any, bool]] = [
-    (Session, True),
-    (Special, True),
-    (Caller, True),
-    (Session | None, True),
-    (Optional[Special], True),  # noqa: UP045  # the old spelling is meant
-    (Session | Special, True),
-    (Annotated[Session, "note"], True),
-    (None, False),
-    (int, False),
-    (Session | int, False),
-    (type[Session], False),
-    (list[Session], False),
-    ("Session", False),  # strings are resolved before
-    (Any, False),
+# (hint, the classes of the session that it asks for)
+SESSIONS: list[tuple[Any, tuple[type, ...]]] = [
+    (Session, (Session,)),
+    (Special, (Special,)),
+    (Caller, (Caller,)),
+    (Session | None, (Session,)),
+    (Optional[Special], (Special,)),  # noqa: UP045  # the old spelling is meant
+    (Session | Special, (Session, Special)),
+    (Annotated[Session, "note"], (Session,)),
+    (None, ()),
+    (int, ()),
+    (Session | int, ()),
+    (type[Session], ()),
+    (list[Session], ()),
+    ("Session", ()),  # strings are resolved before
+    (Any, ()),
 ]
 
 
 @pytest.mark.row("S4")
 @pytest.mark.parametrize(("hint", "wanted"), SESSIONS, ids=str)
-def test_a_class_that_derives_from_caller_asks_for_the_session(hint: Any, wanted: bool) -> None:
-    assert is_caller(hint) is wanted
+def test_a_class_that_derives_from_caller_asks_for_the_session(hint: Any, wanted: tuple[type, ...]) -> None:
+    assert caller_classes(hint) == wanted
 
 
 @pytest.mark.row("H38")

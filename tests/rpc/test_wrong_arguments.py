@@ -104,3 +104,50 @@ def test_a_class_that_serves_no_connection_is_refused_where_it_is_given(maker: A
 @pytest.mark.parametrize("kind", [tieline.ServerSession, tieline.MessageSession, tieline.SessionBase])
 def test_a_class_that_serves_connections_is_taken(kind: Any) -> None:
     assert isinstance(tieline.serve(kind, URL), tieline.Server)
+
+
+class Visit(tieline.ServerSession):
+    calls = 0
+
+
+class Desk(blocking.ServerSession):
+    pass
+
+
+@pytest.mark.row("S4")
+@pytest.mark.parametrize(
+    ("maker", "hint", "lead"),
+    [
+        (tieline.serve, Visit, r"did you mean serve\(lambda: Visit\(methods=methods\), ...\)\?"),
+        (tieline.serve, Visit | None, r"did you mean serve\(lambda: Visit\("),
+        (blocking.serve, Visit, r"did you mean serve\(lambda: Visit\("),
+        (blocking.serve, Desk, "keep what belongs to one in a dict, by session"),
+    ],
+)
+def test_a_registry_whose_handlers_want_another_class_than_its_sessions_are_of_is_not_served(
+    maker: Any, hint: Any, lead: str
+) -> None:
+    methods = tieline.Methods()
+
+    def count(visit: Any) -> None: ...
+
+    count.__annotations__["visit"] = hint
+    methods.method(count)
+    kind = "Desk" if hint is Desk else "Visit"
+    text = f"method 'count' wants a session of class {kind}, and a registry is served with sessions of class ServerSes"
+    with pytest.raises(TypeError, match=rf"{text}.*{lead}"):
+        maker(methods, URL)
+
+
+@pytest.mark.row("S4")
+@pytest.mark.parametrize("hint", [tieline.ServerSession, tieline.SessionBase, Visit | tieline.ServerSession, None])
+def test_a_registry_whose_handlers_take_what_its_sessions_are_is_served(hint: Any) -> None:
+    methods = tieline.Methods()
+
+    def count(visit: Any = None) -> None: ...
+
+    count.__annotations__["visit"] = hint
+    methods.method(count)
+    assert isinstance(tieline.serve(methods, URL), tieline.Server)
+    assert isinstance(blocking.serve(methods, URL), blocking.Server)
+    assert isinstance(tieline.serve(lambda: Visit(methods=methods), URL), tieline.Server)

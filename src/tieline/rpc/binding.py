@@ -21,7 +21,7 @@ from typing import Any, Final, cast
 import msgspec
 from msgspec import UNSET
 
-from tieline.rpc.hints import ArgumentsError, Convert, Slot, described, is_caller, resolve, shown
+from tieline.rpc.hints import ArgumentsError, Convert, Slot, caller_classes, described, resolve, shown
 from tieline.rpc.session_classes import Caller
 from tieline.rpc.shortcuts import compile_shortcuts
 
@@ -40,6 +40,9 @@ class Binding:
     Values whose class is exactly a plain hint (int, str, bool, float, list, dict, None, and unions of them) are
     passed without asking *convert*; so are those of parameters without a hint, or hinted Any or object.
 
+    Attributes:
+        callers: Of which classes the session may be; none = it is not passed.
+
     Raises:
         TypeError: The function has no signature, or a hint that cannot be resolved or converted to; the text names
             the function, the parameter and the hint.
@@ -47,7 +50,7 @@ class Binding:
 
     __slots__ = (
         "_by_name", "_by_position", "_defaults", "_extra", "_function", "_hidden", "_least", "_named_only",
-        "_required", "_rest", "_session_index", "_session_name",
+        "_required", "_rest", "_session_index", "_session_name", "callers",
     )  # fmt: skip
 
     def __init__(self, function: Callable[..., object]) -> None:
@@ -61,6 +64,7 @@ class Binding:
         self._session_index = -1  # where the session goes among the positional arguments; -1: only by name
         self._session_name = ""  # how the session is passed by name; "" : not at all
         self._hidden: frozenset[str] = frozenset()  # names that **kwargs must not catch
+        self.callers: tuple[type, ...] = ()
         for parameter, hint in parameters(function):
             self._add(parameter, hint)
         self._least = sum(default is Parameter.empty for default in self._defaults)
@@ -84,7 +88,8 @@ class Binding:
     def _add(self, parameter: Parameter, hint: object) -> None:
         name, kind = parameter.name, parameter.kind
         positional = kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-        if is_caller(hint):
+        if callers := caller_classes(hint):
+            self.callers = callers
             self._take_session(parameter, positional)
             return
         try:

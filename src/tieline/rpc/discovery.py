@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol, cast
 import msgspec
 
 from tieline.rpc.binding import layers, parameters, result_hint
-from tieline.rpc.hints import is_caller
+from tieline.rpc.hints import caller_classes
 
 DISCOVER: Final = "rpc.discover"  # OpenRPC, "Service Discovery Method"
 
@@ -89,7 +89,7 @@ class _Hints:
         self.parameters = [
             (parameter, Any if hint is Parameter.empty else hint)
             for parameter, hint in parameters(function)
-            if not is_caller(hint)
+            if not caller_classes(hint)
         ]
         self.result = result_hint(function)
         # Parameters were judged when the method was registered. A result may be hinted with anything, and an argument

@@ -13,8 +13,8 @@ __all__ = [
     "ArgumentsError",
     "Convert",
     "Slot",
+    "caller_classes",
     "described",
-    "is_caller",
     "resolve",
     "shown",
     "unknown_method",
@@ -180,13 +180,16 @@ def resolve(annotation: object, name: str, global_names: dict[str, Any], local_n
         raise TypeError(f"cannot be resolved: {exc}") from exc
 
 
-def is_caller(hint: object) -> bool:
-    """Tell whether *hint* asks for the session: a class derived from `Caller`, or a union of such (and None)."""
+def caller_classes(hint: object) -> tuple[type, ...]:
+    """Return of which classes the session may be that *hint* asks for: one derived from `Caller`, or a union of such
+    (and None). Nothing = it asks for no session.
+    """
     if typing.get_origin(hint) is Annotated:
         hint = typing.get_args(hint)[0]
     members = [member for member in _members(hint) if member is not types.NoneType]
     classes = [typing.get_origin(member) or member for member in members]
-    return bool(classes) and all(isinstance(kind, type) and issubclass(kind, Caller) for kind in classes)
+    callers = [kind for kind in classes if isinstance(kind, type) and issubclass(kind, Caller)]
+    return tuple(callers) if len(callers) == len(classes) else ()
 
 
 def shown(name: object) -> str:

@@ -8,7 +8,7 @@ never a path into objects.
 
 from __future__ import annotations
 
-__all__ = ["Method", "Methods"]
+__all__ = ["Method", "Methods", "check_callers"]
 
 import functools
 import inspect
@@ -41,6 +41,7 @@ class Method:
             requests are not affected.
         invoke: ``invoke(params, session, convert=msgspec.convert)`` calls the function with a peer's arguments, as
             `Binding` describes, and returns its result or coroutine; `ArgumentsError` when they do not fit.
+        callers: Of which classes the session may be that the function asks for; none = it asks for no session.
         is_compiled: Whether that is code made for this function, which calls it sooner: it is unless *compiled* is
             False, as for what may be called only once, and from `compile` on.
 
@@ -53,6 +54,7 @@ class Method:
 
     __slots__ = (
         "_binding",
+        "callers",
         "function",
         "invoke",
         "is_async",
@@ -80,6 +82,7 @@ class Method:
         from tieline.rpc.binding import Binding  # lazily: many clients have no methods
 
         self._binding: Binding | None = Binding(function)
+        self.callers = self._binding.callers
         self.is_compiled = False
         # What the handler returns may be anything.
         self.invoke: Callable[..., Any] = self._binding.invoke
@@ -280,6 +283,30 @@ class Methods:
     def _check_free(self, name: str) -> None:
         if name in self._table:
             raise ValueError(f"method {name!r} is registered already; pass replace=True to replace it")
+
+
+def check_callers(methods: Methods, served: type, lead: str) -> None:
+    """Refuse methods that want sessions of a class of the user's where all are plainly of the class *served*.
+
+    What wants a class of blocking code on an asynchronous server, or the other way round, gets one that does the same.
+
+    Args:
+        methods: The registry.
+        served: The class of the sessions.
+        lead: The advice, in which ``{0}`` is the class that is wanted.
+
+    Raises:
+        TypeError: There is one.
+    """
+    for name in methods:
+        method = methods.get(name)
+        wanted = () if method is None else method.callers
+        own = [kind.__name__ for kind in wanted if issubclass(kind, served)]
+        if own and not any(issubclass(served, kind) for kind in wanted):
+            raise TypeError(
+                f"method {name!r} wants a session of class {own[0]}, and a registry is served with sessions of class "
+                f"{served.__name__}: {lead.format(own[0])}"
+            )
 
 
 def _check_service(service: object) -> None:

@@ -17,7 +17,7 @@ from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
 from tieline.rpc.calls import check_frames_bytes, check_spoken
 from tieline.rpc.core import SessionCore, check_framer
 from tieline.rpc.life import SessionLife
-from tieline.rpc.methods import Methods
+from tieline.rpc.methods import Methods, check_callers
 from tieline.rpc.outcomes import FailureLog
 from tieline.rpc.session import SessionBase
 from tieline.rpc.session_classes import Caller
@@ -523,6 +523,8 @@ def server_of(
     given = {name: value for name, value in given.items() if value is not None}
     session_class: Callable[..., Any]
     if isinstance(methods_or_factory, Methods):
+        lead = "did you mean serve(lambda: {0}(methods=methods), ...)?"
+        check_callers(methods_or_factory, ServerSession, lead)
         given["methods"] = methods_or_factory
         session_class = ServerSession
         if methods_or_factory.statistics is not None:

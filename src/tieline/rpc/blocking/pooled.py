@@ -114,7 +114,7 @@ class PooledMethod(Method):
     def __init__(self, plain: Method, thread: LoopThread) -> None:
         # Not Method.__init__: the function has been judged and bound.
         self.plain = plain
-        self.name, self.function, self.ordered = plain.name, plain.function, plain.ordered
+        self.name, self.function, self.ordered, self.callers = plain.name, plain.function, plain.ordered, plain.callers
         self.is_async, self.is_plain, self.is_walked = True, False, not plain.ordered
 
         def invoke(params: object, session: Any, convert: Any = msgspec.convert) -> Any:

@@ -9,7 +9,7 @@ from tieline.errors import LocalProtocolError
 from tieline.rpc.blocking.pooled import PooledMethods, ServerSession
 from tieline.rpc.blocking.pooled_messages import PooledMessages, ServerMessageSession, pooled_messages
 from tieline.rpc.blocking.serving import WORKERS, Server
-from tieline.rpc.methods import Methods
+from tieline.rpc.methods import Methods, check_callers
 from tieline.rpc.server import ServerSession as AsyncServerSession
 from tieline.rpc.server import check_only_packets
 from tieline.rpc.server import serve as serve_async
@@ -144,6 +144,9 @@ def serve(
             handler, cast("Any", url_or_endpoint), protocol, tls=tls, limits=limits, hooks=hooks, workers=count
         )
 
+    if isinstance(methods_or_factory, Methods):
+        lead = "keep what belongs to one in a dict, by session"
+        check_callers(methods_or_factory, ServerSession, lead)
     left = sock
 
     def new_server(thread: LoopThread | None) -> AsyncServer:
