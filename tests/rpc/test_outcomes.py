@@ -155,7 +155,7 @@ async def test_a_failing_handler_answers_without_its_text_and_disturbs_nobody(
     [
         (lambda: aio.sleep(0), "a plain function returned a coroutine, which nobody awaits"),
         (lambda: RPCError(5, SECRET), "an RPCError was returned: raise it"),
-        (object, "Encoding objects of type object is unsupported"),
+        (object, "a value of type object cannot be sent as JSON: send a dict, list, str, number, dataclass or Struct"),
     ],
     ids=["coroutine", "error", "object"],
 )

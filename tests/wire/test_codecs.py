@@ -6,6 +6,7 @@ from __future__ import annotations
 import decimal
 import json
 import math
+import re
 import sys
 import uuid
 from collections import OrderedDict
@@ -14,6 +15,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from time import process_time
+from types import CoroutineType
 from typing import Any
 
 import msgspec
@@ -23,8 +25,11 @@ from hypothesis import strategies as st
 
 from tests.ids import plain_repr
 from tests.versions import is_before
+from tieline.wire.jsonrpc.batch_members import Outcomes
 from tieline.wire.jsonrpc.codecs import Codec, MsgspecCodec
 from tieline.wire.jsonrpc.other_codecs import DecimalCodec, StdlibCodec, StrictCodec
+from tieline.wire.jsonrpc.outgoing import RPCRequestOut
+from tieline.wire.jsonrpc.outgoing_batches import RPCBatchOut
 
 CODECS: list[Codec] = [MsgspecCodec(), StdlibCodec(), DecimalCodec(), StrictCodec()]
 MSGSPEC, STDLIB, DECIMAL, STRICT = CODECS
@@ -360,6 +365,35 @@ def test_what_cannot_be_sent_is_a_value_error_or_type_error(codec: Codec, make: 
     with pytest.raises((ValueError, TypeError)):
         codec.encode(obj)
     assert process_time() - before < 1
+
+
+def request_of_a_batch() -> object:
+    batch = RPCBatchOut(Outcomes(RPCRequestOut, lambda outcomes: None))
+    return batch.add_request("echo", [1])
+
+
+async def coroutine() -> None: ...
+
+
+@each
+@pytest.mark.row("J9")
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (request_of_a_batch, "a request cannot be sent: await it, or in blocking code take its result()"),
+        (lambda: RPCRequestOut("echo", [1]), "a request cannot be sent: await it"),
+        (coroutine, "a value of type coroutine cannot be sent: await it, and send what that returns"),
+        (object, "a value of type object cannot be sent as JSON: send a dict, list, str, number, dataclass or Struct"),
+    ],
+)
+def test_what_is_no_value_is_refused_with_what_to_send_instead(codec: Codec, make: Any, told: str) -> None:
+    value = make()
+    try:
+        with pytest.raises(TypeError, match=f"^{re.escape(told)}"):
+            codec.encode({"args": [value]})
+    finally:
+        if value.__class__ is CoroutineType:
+            value.close()
 
 
 @pytest.mark.row("J9")

@@ -14,18 +14,42 @@ taking quadratic time); received, the sign counts as one.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol, cast
 
 import msgspec
 
+from tieline.wire.jsonrpc.batch_members import Outcomes
 from tieline.wire.jsonrpc.depth import check_depth
+from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["CheckedCodec", "Codec", "MsgspecCodec"]
+__all__ = ["ENCODER", "CheckedCodec", "Codec", "MsgspecCodec", "refuse_to_encode"]
 
-ENCODER: Final = msgspec.json.Encoder()
+
+def refuse_to_encode(value: object) -> NoReturn:
+    """Say why *value*, which msgspec cannot encode, cannot be sent. Only types are told: values may be secrets.
+
+    Raises:
+        TypeError: In any case.
+    """
+    kind = type(value).__name__
+    if isinstance(
+        value, RPCRequestOut | Outcomes
+    ):  # a request of a batch encodes but for the outcomes that it refers to
+        raise TypeError(
+            "a request cannot be sent: await it, or in blocking code take its result(), and send the result"
+        )
+    if isawaitable(value):
+        raise TypeError(f"a value of type {kind} cannot be sent: await it, and send what that returns")
+    raise TypeError(
+        f"a value of type {kind} cannot be sent as JSON: send a dict, list, str, number, dataclass or Struct"
+    )
+
+
+ENCODER: Final = msgspec.json.Encoder(enc_hook=refuse_to_encode)
 _DECODER: Final = msgspec.json.Decoder()
 
 

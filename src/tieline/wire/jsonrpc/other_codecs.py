@@ -18,7 +18,7 @@ from uuid import UUID
 
 import msgspec
 
-from tieline.wire.jsonrpc.codecs import ENCODER, CheckedCodec
+from tieline.wire.jsonrpc.codecs import ENCODER, CheckedCodec, refuse_to_encode
 
 if TYPE_CHECKING:
     import json
@@ -101,7 +101,7 @@ def _decimal(text: str) -> Decimal:
     return number
 
 
-_DECIMAL_ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
+_DECIMAL_ENCODER: Final = msgspec.json.Encoder(enc_hook=refuse_to_encode, decimal_format="number")
 _DECIMAL_DECODER: Final = msgspec.json.Decoder(float_hook=_decimal)
 _CHECKER: Final = msgspec.json.Decoder(msgspec.Raw)
 
@@ -157,7 +157,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _builtins_without_nan(obj: object) -> object:
-    return _without_nan(msgspec.to_builtins(obj))
+    return _without_nan(msgspec.to_builtins(obj, enc_hook=refuse_to_encode))
 
 
 def _without_nan(obj: object) -> object:
