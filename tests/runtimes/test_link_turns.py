@@ -12,6 +12,7 @@ from tests.runtimes.link_scene import request, scene
 from tieline.errors import StreamReset
 from tieline.runtimes.hangups import Peer, peer_of
 from tieline.runtimes.link import FIRST_LOOK, LAST_LOOK, TURN_SECONDS
+from tieline.wire.jsonrpc.receiving import MESSAGES_PER_TURN
 from tieline.wire.states import State
 
 if TYPE_CHECKING:
@@ -53,6 +54,18 @@ def test_a_handler_that_takes_longer_than_a_turn_gets_one_of_its_own() -> None:
         turns += 1
     assert [message["id"] for message in s.transport.messages()] == list(range(5))
     assert turns == 5
+
+
+def test_each_turn_gets_on_also_where_the_clock_leaps_over_it() -> None:
+    """As on a machine that is so busy that each look at the clock comes late."""
+    s = scene()
+    s.host.tick = 2 * TURN_SECONDS
+    count = 4 * MESSAGES_PER_TURN
+    s.receive(*map(request, range(count)))
+    for _ in range(4):
+        s.host.turn()
+    assert [message["id"] for message in s.transport.messages()] == list(range(count))
+    assert s.host.soon == []
 
 
 @pytest.mark.row("R5")

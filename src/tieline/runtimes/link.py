@@ -195,7 +195,7 @@ class Link(OurProtocol, Generic[MachineT]):
                 if self.in_turn and events and isinstance(events[-1], tuple):
                     self._cork()
             if not machine.is_smooth and machine.has_more:
-                self._go_on(until)
+                self._go_on(self._host.now(), until)
         finally:
             self.in_turn = False
         if machine.replies and not machine.queued:
@@ -274,17 +274,20 @@ class Link(OurProtocol, Generic[MachineT]):
             self._rest = list(events[handled:])
             self._is_calm = False
 
-    def _go_on(self, until: float) -> None:
-        """Handle what waits; what is left at *until* gets turns of its own, so that other connections get theirs."""
+    def _go_on(self, now: float, until: float) -> None:
+        """Handle what waits; what is left at *until* gets turns of its own, which `settle` plans, so that other
+        connections get theirs.
+
+        Of a turn that has just begun, something is handled, however late it is when the clock is looked at again.
+        """
         machine = self.machine
         if self._rest:
             rest, self._rest = self._rest, ()
             self._deliver(rest, until)
-        while not self._rest and machine.has_more:
             now = self._host.now()
-            if now >= until:
-                return  # `settle` plans the next turn
+        while now < until and not self._rest and machine.has_more:
             self._deliver(machine.next_events(now), until)
+            now = self._host.now()
 
     def take_breath(self) -> None:
         """Read nothing more in this turn of the loop, for the sake of other connections."""
@@ -299,7 +302,8 @@ class Link(OurProtocol, Generic[MachineT]):
             return  # cut in this very turn: what waits is told by `connection_lost`, and answers would go nowhere
         self.in_turn = True
         try:
-            self._go_on(self._host.now() + TURN_SECONDS)
+            now = self._host.now()
+            self._go_on(now, now + TURN_SECONDS)
         finally:
             self.in_turn = False
         self.settle()
