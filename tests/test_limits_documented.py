@@ -16,7 +16,7 @@ import pytest
 
 from tieline import TCP, Governance, Limits, UnixStream
 from tieline.rpc import handling, outcomes, statistics
-from tieline.runtimes import admission, link, listening, tcp_sockets
+from tieline.runtimes import admission, link, link_closing, listening, tcp_sockets
 from tieline.runtimes.asyncio import host
 from tieline.runtimes.layers import layer
 from tieline.wire import flow, governance
@@ -81,7 +81,7 @@ def test_the_table_of_what_is_fixed_is_that_of_the_code() -> None:
         f"{paths.HEAVY}",
         f"{host.RECEIVE_BUFFER // 1024} KiB",
         "{} s, {} s, {}".format(*asks),
-        f"{link.LAST_LOOK} s",
+        f"{link_closing.LAST_LOOK} s",
         f"{admission.ABANDONED_OF}",
         f"{admission.HALF_LIFE:g} s",
         f"{admission.FORGOTTEN_AFTER:g} s",

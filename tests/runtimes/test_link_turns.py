@@ -11,7 +11,8 @@ import pytest
 from tests.runtimes.link_scene import request, scene
 from tieline.errors import StreamReset
 from tieline.runtimes.hangups import Peer, peer_of
-from tieline.runtimes.link import FIRST_LOOK, LAST_LOOK, TURN_SECONDS
+from tieline.runtimes.link import TURN_SECONDS
+from tieline.runtimes.link_closing import FIRST_LOOK, LAST_LOOK
 from tieline.wire.jsonrpc.receiving import MESSAGES_PER_TURN
 from tieline.wire.states import State
 

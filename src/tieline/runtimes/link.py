@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: MIT
 """The link: the protocol object that drives one machine over one transport, written once for all runtimes.
 
-Bytes in, events to a synchronous sink, one write out per turn, one timer, flow control. No rule of a wire protocol is
-here, and no runtime: a link calls only its machine, its transport, its sink and its host.
+Bytes in, events to a synchronous sink, one write out per turn, one timer, flow control; how it ends is in
+`link_closing.py`. No rule of a wire protocol is here, and no runtime: a link calls only its machine, its transport, its
+sink and its host.
 """
 
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, Generic
+from typing import TYPE_CHECKING, Any, Final
 
-from tieline.runtimes.contract import OurProtocol
-from tieline.runtimes.hangups import peer_of, rest_of
-from tieline.runtimes.lingering import Lingering
+from tieline.runtimes.link_closing import LinkClosing, MachineT
 from tieline.runtimes.memory import LONG, keep_memory
 from tieline.wire.default import NOTHING
 from tieline.wire.flow import MUCH_OUTPUT
@@ -21,25 +20,13 @@ from tieline.wire.states import State
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from typing_extensions import TypeVar  # type checkers know it, and it is not asked for at run time
-
     from tieline.runtimes.host import Host, Timer
-    from tieline.runtimes.ports import Machine, Sink, Transport
-
-    MachineT = TypeVar("MachineT", bound=Machine, default=Any)
-else:
-    from typing import TypeVar
-
-    MachineT = TypeVar("MachineT")
+    from tieline.runtimes.ports import Sink, Transport
 
 __all__ = ["Link"]
 
 # A turn that has taken longer than this writes what there is and lets others run.
 TURN_SECONDS: Final = 0.02
-# While nothing is read, the system is asked after the peer: first after so many seconds, then after twice as many,
-# and so on up to the last. A peer that leaves soon after it asked much is missed soon; one that stays costs little.
-FIRST_LOOK: Final = 0.05
-LAST_LOOK: Final = 0.8
 
 
 class _Silent:
@@ -66,58 +53,36 @@ class _Silent:
 _SILENT: Final = _Silent()
 
 
-class Link(OurProtocol, Generic[MachineT]):
+class Link(LinkClosing[MachineT]):
     """Drives one machine. Its methods without underscore are asyncio's protocol callbacks, then orders.
 
     Attributes:
-        machine: The machine that it drives.
-        transport: The transport; only there from `connection_made` on, and of use until `connection_lost`.
         in_turn: What was read, or a part of it, is being handled, and what is queued meanwhile leaves behind that. A
             sink may end the turn early: what it does then is written as if it came by itself.
         is_corked: What is queued leaves in the next turn of the loop.
-        is_lost: The transport is gone.
         last_sent: When something was last written, by the host's clock; None before the first time. What answers at
             once counts as written when it was asked. Sessions alone tell it, so what goes by `write` does not count.
     """
 
     __slots__ = (
-        "__dict__",
-        "__weakref__",
         "_armed_for",
-        "_closing",
         "_delivering",
-        "_host",
-        "_is_calm",
         "_is_new",
         "_last_event",
-        "_paused",
-        "_reading_over",
         "_rest",
-        "_sink",
         "_timer",
         "in_turn",
         "is_corked",
-        "is_lost",
         "last_sent",
-        "machine",
-        "transport",
     )
 
-    transport: Transport
-
-    is_lost: bool
     in_turn: bool
     is_corked: bool
-    _is_calm: bool  # the transport is read from, the peer is known, and no event is left over
+    _is_new: bool  # no valid message has come yet on a connection that was accepted
 
     # What nearly no link has is the class's, until one has it.
     _is_breathing: bool = False  # reading has stopped for the sake of others alone
-    _lingering: Lingering | None = None  # all is said, and the peer may not have it yet
-    _look_at: float = inf  # when to look after the peer
-    _look_pause: float = FIRST_LOOK
     _turn_planned: bool = False
-    _unwanted: bool = False
-    _eof_written: bool = False
 
     def __init__(self, machine: MachineT, sink: Sink, host: Host) -> None:
         self.machine = machine
@@ -238,10 +203,6 @@ class Link(OurProtocol, Generic[MachineT]):
         if self._closing or self._lingering is not None:
             self._watch_rest()
         self._sink.room_made()
-        self.settle()
-
-    def sending_failed(self) -> None:
-        self.machine.sending_failed()
         self.settle()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -456,141 +417,6 @@ class Link(OurProtocol, Generic[MachineT]):
             self.transport.abort()
         else:
             self.settle()
-
-    # --- the peer, while nothing is read -------------------------------------------------------------------------
-
-    def _watch_peer(self, now: float) -> None:
-        """Nothing is read from now on: look after the peer instead."""
-        self._look_pause = FIRST_LOOK
-        self._look_at = now + FIRST_LOOK
-
-    def _peer_is_gone(self, now: float) -> bool:
-        """Look whether the peer has gone and left us with its work; otherwise plan the next look."""
-        if self._lingering is not None or not (self._paused or self._reading_over):
-            self._look_at = inf
-            return False
-        peer = peer_of(self.transport)
-        # One that closed without waiting for its answers has gone. One that only sent notifications has been heard.
-        if peer == "reset" and self.machine.keeps_unread and not self._reading_over:
-            pass  # what has come is read when somebody wants it, and the reset behind it
-        elif peer == "reset" or (peer == "closed" and self.machine.owes_answers):
-            self.machine.peer_vanished()
-            return True
-        self._look_pause = min(2 * self._look_pause, LAST_LOOK)
-        self._look_at = now + self._look_pause
-        return False
-
-    # --- the end -------------------------------------------------------------------------------------------------
-
-    def close(self) -> None:
-        """Begin to close: what is being handled is still answered, nothing else."""
-        self.machine.close()
-        self._sink.room_made()  # who waits for it is to find out
-        self.settle()
-
-    def abort(self) -> None:
-        """Close at once; what is queued is dropped. A transport that is still to come is closed when it comes."""
-        if not hasattr(self, "transport"):
-            self._unwanted = True
-        elif not self.is_lost:
-            self.transport.abort()
-
-    @property
-    def is_told_last(self) -> bool:
-        """Whether nothing is left of the transport, its socket included, when it tells of its end."""
-        return getattr(self.transport, "is_bare", False)
-
-    def end_at_once(self) -> None:
-        """Let `Sink.link_lost` come now where it would come behind the read that is being handled, and all is said.
-
-        For who waits for it, within that read.
-        """
-        if self._closing:
-            end: Callable[[], object] | None = getattr(self.transport, "end_at_once", None)
-            if end is not None:
-                end()
-
-    def fail_sending(self, error: OSError) -> bool:
-        """End the connection because a send past the transport has failed; behind what the peer has said before.
-
-        Return whether the transport will tell of *error*.
-        """
-        fail: Callable[[OSError], object] | None = getattr(self.transport, "fail_sending", None)
-        if fail is not None:
-            fail(error)
-            return True
-        self._read_rest()
-        self.transport.abort()
-        return False
-
-    def _read_rest(self) -> OSError | None:
-        """Take in what the peer has said before a send failed, where the transport has left that to the system.
-
-        Returns what broke the connection, if that is told now: not all sends are.
-        """
-        self.sending_failed()
-        rest = rest_of(self.transport, lambda: not (self._paused or self._reading_over))
-        while True:
-            try:
-                data = next(rest, None)
-            except OSError as exc:
-                return exc
-            if data is None:
-                return None
-            if data:
-                Link.data_received(self, data)  # what a buffered link inherits, and hides from its transport
-            else:
-                self.eof_received()
-
-    def _follow_end(self) -> None:
-        """The machine has nothing more to say: half-close while the peer may not have heard all, then close."""
-        if self.machine.state is State.LINGERING and self.transport.can_write_eof():
-            self._write_eof()
-        elif not self._lingers():
-            self._closing = True
-            self._is_calm = False
-            if self.transport.get_write_buffer_size():
-                self._watch_rest()
-            self._end_calls()
-            self.transport.close()
-
-    def _write_eof(self) -> None:
-        if not self._eof_written:
-            self._eof_written = True
-            try:
-                self.transport.write_eof()
-            except OSError:  # stock asyncio: the peer has reset the connection, and no read has told yet
-                self.transport.abort()
-
-    def _end_calls(self) -> None:
-        """End the open calls now, and not when the transport is gone: a peer that reads nothing can put that off."""
-        events = self.machine.give_up_calls()
-        if events:
-            self._sink.handle_events(events, inf)
-
-    def _lingers(self) -> bool:
-        """Return whether to go on reading before the transport is closed, for the sake of what was sent."""
-        transport = self.transport
-        if self._lingering is None:
-            # A peer that sends no more resets nothing; and a machine that has lingered has given it its time.
-            if self._reading_over or self._eof_written or transport.is_closing() or not Lingering.is_needed(transport):
-                return False
-            self._lingering = Lingering(self.machine.limits.linger, self.machine.bytes_received)
-            self._watch_rest()
-            self._end_calls()
-            self._write_eof()
-        if self._reading_over or transport.is_closing():
-            return False
-        if self._lingering.is_over(transport, self.machine.bytes_received, self._host.now()):
-            return False
-        self._look_at = self._lingering.look_at
-        return True
-
-    def _watch_rest(self) -> None:
-        """The transport closes when its output is out, which a peer that reads nothing could put off for ever."""
-        unsent = self.transport.get_write_buffer_size()
-        if unsent:
-            self.machine.writing_paused(unsent, self._host.now())
 
     # --- start TLS -----------------------------------------------------------------------------------------------
 

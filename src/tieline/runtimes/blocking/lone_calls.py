@@ -12,22 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 from tieline.runtimes.blocking.plain_reading import PlainReading
 from tieline.runtimes.blocking.transport import LONGEST_READ
 from tieline.runtimes.link import Link
+from tieline.runtimes.link_closing import MachineT
 from tieline.wire.default import NOTHING
 from tieline.wire.limits import DEFAULT
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeVar  # type checkers know it, and it is not asked for at run time
-
     from tieline.runtimes.blocking.waiters import Waiter
-    from tieline.runtimes.ports import Machine
     from tieline.wire.jsonrpc.lone import LoneConnection
     from tieline.wire.limits import Default
-
-    MachineT = TypeVar("MachineT", bound=Machine, default=Any)
-else:
-    from typing import TypeVar
-
-    MachineT = TypeVar("MachineT")
 
 __all__ = ["UNANSWERED", "UNSENT", "BlockingLink", "LoneCalls"]
 
