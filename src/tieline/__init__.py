@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from tieline.rpc.messages import MessageSession
     from tieline.rpc.methods import Method, Methods
     from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
-    from tieline.rpc.server import Server, ServerSession, serve
+    from tieline.rpc.server import Server, ServerSession
+    from tieline.rpc.serving import serve
     from tieline.rpc.session import SessionBase
     from tieline.rpc.session_stats import SessionStats
     from tieline.rpc.statistics import Statistics
@@ -125,7 +126,8 @@ _MODULES = {
     "tieline.rpc.messages": ("MessageSession",),
     "tieline.rpc.methods": ("Method", "Methods"),
     "tieline.rpc.outcomes": ("ReplyAndDisconnect", "ReplyAndStartTLS"),
-    "tieline.rpc.server": ("Server", "ServerSession", "serve"),
+    "tieline.rpc.server": ("Server", "ServerSession"),
+    "tieline.rpc.serving": ("serve",),
     "tieline.rpc.session": ("SessionBase",),
     "tieline.rpc.session_stats": ("SessionStats",),
     "tieline.rpc.statistics": ("Statistics",),

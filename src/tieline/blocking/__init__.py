@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from tieline.rpc.blocking.messages import MessageSession
     from tieline.rpc.blocking.pooled import ServerSession
     from tieline.rpc.blocking.pooled_messages import ServerMessageSession
-    from tieline.rpc.blocking.server import serve
-    from tieline.rpc.blocking.serving import Server
+    from tieline.rpc.blocking.server import Server
+    from tieline.rpc.blocking.serving import serve
     from tieline.rpc.blocking.session import SessionBase
     from tieline.runtimes.blocking.datagram_endpoints import create_datagram_endpoint
     from tieline.runtimes.blocking.polled import PolledTransport
@@ -32,8 +32,8 @@ _MODULES = {
     "tieline.rpc.blocking.messages": ("MessageSession",),
     "tieline.rpc.blocking.pooled": ("ServerSession",),
     "tieline.rpc.blocking.pooled_messages": ("ServerMessageSession",),
-    "tieline.rpc.blocking.server": ("serve",),
-    "tieline.rpc.blocking.serving": ("Server",),
+    "tieline.rpc.blocking.server": ("Server",),
+    "tieline.rpc.blocking.serving": ("serve",),
     "tieline.rpc.blocking.session": ("SessionBase",),
     "tieline.runtimes.blocking.polled": ("PolledTransport",),
     "tieline.runtimes.blocking.processes": ("PolledProcess",),

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieline.endpoints.tcp import TCP
 from tieline.errors import LocalProtocolError
-from tieline.rpc.server import Server, server_of
+from tieline.rpc.server import Server
+from tieline.rpc.serving import server_of
 from tieline.runtimes.detect import current_backend
 from tieline.testing.memory import MemoryPeer, MemoryTransport
 from tieline.testing.wires import CAPACITY, Wire

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tieline.rpc.blocking.serving import Server
+    from tieline.rpc.blocking.server import Server
     from tieline.rpc.session_stats import SessionStats
     from tieline.runtimes.asyncio.threads import LoopThread
 
