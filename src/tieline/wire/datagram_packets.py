@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from tieline.errors import DatagramProtocolParseError, DeserializeError, PacketConversionError, TielineError
+from tieline.errors import DatagramProtocolParseError, DeserializeError, LocalProtocolError, PacketConversionError
 from tieline.wire.protocols import sending_error
 
 if TYPE_CHECKING:
@@ -48,10 +48,8 @@ class DatagramPackets(Generic[SentT, ReceivedT]):
         """
         try:
             datagram = bytes(memoryview(self._make(packet)))
-        except TielineError as exc:
-            if isinstance(exc, RuntimeError):
-                raise
-            raise sending_error(exc) from exc
+        except LocalProtocolError:
+            raise  # what there is to mend is told already
         except Exception as exc:
             raise sending_error(exc) from exc
         self.packets_sent += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tieline.errors import ClientClosedError, ConnectionLost, EndOfStream, LocalProtocolError, TielineError
+from tieline.errors import ClientClosedError, ConnectionLost, EndOfStream, LocalProtocolError
 from tieline.wire.one_way import OneWayConnection
 from tieline.wire.protocols import sending_error
 from tieline.wire.states import State
@@ -74,10 +74,8 @@ class PacketSending(OneWayConnection):
             framed = self._frame(packet)
             if framed.__class__ is not bytes:
                 framed = bytes(memoryview(framed))  # a buffer of the serializer's may change before it is written
-        except TielineError as exc:
-            if isinstance(exc, RuntimeError):
-                raise
-            raise sending_error(exc) from exc
+        except LocalProtocolError:
+            raise  # what there is to mend is told already
         except Exception as exc:
             raise sending_error(exc) from exc
         self.packets_sent += 1

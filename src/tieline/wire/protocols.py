@@ -313,9 +313,7 @@ def parse_error(fault: Exception, remaining_data: bytes = b"") -> StreamProtocol
 
 def sending_error(error: Exception) -> RuntimeError:
     """Return what senders are told of an *error* of a serializer or converter."""
-    told = RuntimeError(f"the protocol raised {type(error).__name__} while it made the bytes of a packet: {error}")
-    told.__cause__ = error
-    return told
+    return RuntimeError(f"the protocol raised {type(error).__name__} while it made the bytes of a packet: {error}")
 
 
 def checked_stream_protocol(protocol: object) -> AnyStreamProtocol[Any, Any]:
