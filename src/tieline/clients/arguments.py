@@ -268,10 +268,6 @@ def route_to(endpoint: TCP, proxy: Any) -> Any:
     """
     if proxy is None:
         return None
-    from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
-    from tieline.runtimes.proxies import as_route
+    from tieline.runtimes import proxies  # lazily: for those who use proxies alone
 
-    route = as_route(proxy)
-    if isinstance(route, Route):
-        route.check(endpoint)
-    return route
+    return proxies.route_to(endpoint, proxy)

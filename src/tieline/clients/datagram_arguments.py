@@ -49,10 +49,10 @@ def udp_asked(
         only = {"local_address": local_address, "family": family or None, "proxy": proxy}
         only["connect_timeout"] = connect_timeout
         host, port = check_socket(address, (socket.AF_INET, socket.AF_INET6), only, socket.SOCK_DGRAM)[:2]
-        return UDP(host, port), _wanted(sock=address)[0], None
+        return UDP(host, port), asked(sock=address), None
     host, port = address_of(address, "UDP")
     endpoint = UDP(host, port, family=int(family), local_addr=local_address)
-    return endpoint, *_wanted(endpoint, proxy)
+    return endpoint, *_asked_by_way_of(endpoint, proxy)
 
 
 def unix_asked(path: object, *, local_path: object) -> tuple[UnixDatagram, Asked]:
@@ -67,11 +67,11 @@ def unix_asked(path: object, *, local_path: object) -> tuple[UnixDatagram, Asked
         if not name_of(path.getsockname):
             _check_nameless()
             path.bind("")  # unix(7), "autobind"
-        return UnixDatagram("given-socket"), _wanted(sock=path)[0]
+        return UnixDatagram("given-socket"), asked(sock=path)
     if local_path is None:
         _check_nameless()
     endpoint = UnixDatagram(path_of(path), own_path_of(local_path))
-    return endpoint, _wanted(endpoint)[0]
+    return endpoint, asked(remote_addr=endpoint)
 
 
 def datagrams_to(endpoint: UDP | UnixDatagram, proxy: Any) -> tuple[Asked, Route | None]:
@@ -82,7 +82,7 @@ def datagrams_to(endpoint: UDP | UnixDatagram, proxy: Any) -> tuple[Asked, Route
     """
     if isinstance(endpoint, UnixDatagram) and endpoint.local_path is None:
         _check_nameless()
-    return _wanted(endpoint, proxy)
+    return _asked_by_way_of(endpoint, proxy)
 
 
 def _check_nameless() -> None:
@@ -90,13 +90,10 @@ def _check_nameless() -> None:
         raise ValueError("a client needs local_path, or nobody could answer it: only Linux chooses a name itself")
 
 
-def _wanted(
-    endpoint: UDP | UnixDatagram | None = None, proxy: Any = None, *, sock: socket.socket | None = None
-) -> tuple[Asked, Route | None]:
-    return asked(None, endpoint, 0, 0, 0, None, None, sock, proxy, as_route=_as_route)
+def _asked_by_way_of(endpoint: UDP | UnixDatagram, proxy: Any) -> tuple[Asked, Route | None]:
+    wanted = asked(remote_addr=endpoint)
+    if proxy is None:
+        return wanted, None
+    from tieline.runtimes.proxies import datagram_route  # lazily: for those who use proxies alone
 
-
-def _as_route(proxy: Any) -> Any:
-    from tieline.runtimes.proxies import as_route  # lazily: for those who use proxies alone
-
-    return as_route(proxy)
+    return wanted, datagram_route(proxy, wanted)

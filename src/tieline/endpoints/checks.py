@@ -8,6 +8,7 @@ from typing import Any, Final
 
 __all__ = [
     "all_hosts",
+    "check_bool",
     "check_host",
     "check_integer",
     "check_local_addr",
@@ -26,6 +27,11 @@ _MAX_HOST: Final = 255
 def check_text(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+
+
+def check_bool(name: str, value: object) -> None:
+    if not isinstance(value, bool):  # a text from a configuration, "no" for one, would count as true
+        raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
 
 
 def is_pem(text: str) -> bool:

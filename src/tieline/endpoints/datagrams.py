@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
-from tieline.endpoints.checks import all_hosts, check_integer, check_local_addr, checked_hosts, hosts_in_url
+from tieline.endpoints.checks import all_hosts, check_bool, check_integer, check_local_addr, checked_hosts, hosts_in_url
 from tieline.endpoints.unix import socket_path, socket_url
 from tieline.wire.values import dataclass
 
@@ -55,9 +55,7 @@ class UDP:
         check_integer("port", self.port, 65535)
         check_integer("max_size", self.max_size)
         for name in ("reuse_port", "allow_broadcast"):
-            # A text from a configuration, "no" for one, would count as true.
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name} must be a bool, not {type(getattr(self, name)).__name__}")
+            check_bool(name, getattr(self, name))
         if self.local_addr is not None:
             object.__setattr__(self, "local_addr", check_local_addr(self.local_addr))
 

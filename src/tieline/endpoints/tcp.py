@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tieline.endpoints.checks import all_hosts, check_integer, check_local_addr, checked_hosts, hosts_in_url
+from tieline.endpoints.checks import all_hosts, check_bool, check_integer, check_local_addr, checked_hosts, hosts_in_url
 from tieline.endpoints.tls import TLS, check_tls
 from tieline.finite import check_finite_seconds
 from tieline.wire.values import dataclass
@@ -59,9 +59,7 @@ class TCP:
         check_integer("port", self.port, 65535)
         check_integer("interleave", self.interleave)
         check_integer("backlog", self.backlog)
-        # A text from a configuration, "no" for one, would count as true.
-        if not isinstance(self.reuse_port, bool):
-            raise TypeError(f"reuse_port must be a bool, not {type(self.reuse_port).__name__}")
+        check_bool("reuse_port", self.reuse_port)
         check_tls(self.tls)
         if self.happy_eyeballs_delay is not None:
             check_finite_seconds("happy_eyeballs_delay", self.happy_eyeballs_delay)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from tieline.endpoints.checks import check_host, check_text, is_pem
+from tieline.endpoints.checks import check_bool, check_host, check_text, is_pem
 from tieline.wire.values import dataclass
 
 if TYPE_CHECKING:
@@ -79,9 +79,7 @@ class TLS:
             raise ValueError(f"a {'password' if self.key is None else 'key'} goes with a certificate: none is given")
         if not isinstance(self.password, str | bytes | None) and not callable(self.password):
             raise TypeError(f"password must be a str, bytes or a callable, not {type(self.password).__name__}")
-        optional: object = self.client_certificate_optional
-        if not isinstance(optional, bool):
-            raise TypeError(f"client_certificate_optional must be a bool, not {type(optional).__name__}")
+        check_bool("client_certificate_optional", self.client_certificate_optional)
         if self.client_certificate_optional and self.ca is None:
             raise ValueError("client_certificate_optional needs ca: the authorities that sign clients' certificates")
 

@@ -75,15 +75,11 @@ class ToBeDialled(SessionCore[EngineT]):
             self._proxy = self._checked_proxy(proxy)
 
     def _checked_proxy(self, proxy: Any) -> Any:
-        from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
-        from tieline.runtimes.proxies import as_route
+        from tieline.runtimes.proxies import route_to  # lazily: for those who use proxies alone
 
         if self.endpoint is None:
             raise ValueError("sock excludes proxy: it is connected already")
-        route = as_route(proxy)
-        if isinstance(route, Route):
-            route.check(self.endpoint)
-        return route
+        return route_to(self.endpoint, proxy)
 
     def proxy(self) -> object:
         """Return the proxy that the connection goes through, a tuple of several for a chain; None without one."""

@@ -60,13 +60,19 @@ async def create_datagram_endpoint(
         TypeError: One of the wrong type.
     """
     backend = current_backend()
-    wanted, proxy = asked(  # by the same name: from here on no frame knows a password
-        local_addr, remote_addr, family, proto, flags, reuse_port, allow_broadcast, sock, proxy, as_route=_as_route
+    wanted = asked(
+        local_addr,
+        remote_addr,
+        family=family,
+        proto=proto,
+        flags=flags,
+        reuse_port=reuse_port,
+        allow_broadcast=allow_broadcast,
+        sock=sock,
+        proxy=proxy,
     )
+    if proxy is not None:
+        from tieline.runtimes.proxies import datagram_route  # lazily: for those who use proxies alone
+
+        proxy = datagram_route(proxy, wanted)  # by the same name: from here on no frame knows a password
     return await backend.open_datagrams(protocol_factory, wanted, proxy=proxy, nursery=nursery)
-
-
-def _as_route(proxy: Any) -> Any:
-    from tieline.runtimes.proxies import as_route  # lazily: for those who use proxies alone
-
-    return as_route(proxy)

@@ -26,7 +26,6 @@ from tieline.wire.addresses import Address, attempt_error, combined_error, named
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tieline.endpoints.proxies import Route
 
 __all__ = ["Asked", "asked", "bound", "opened"]
 
@@ -65,6 +64,11 @@ class Asked(NamedTuple):
     max_size: int = _MAX_UDP
 
     @property
+    def is_unix(self) -> bool:
+        """Whether it is for a Unix socket that is to be made."""
+        return self.family == _UNIX
+
+    @property
     def title(self) -> str:
         """What errors name it."""
         return (
@@ -78,21 +82,20 @@ class Asked(NamedTuple):
 
 
 def asked(
-    local_addr: Any,
-    remote_addr: Any,
-    family: int,
-    proto: int,
-    flags: int,
-    reuse_port: bool | None,
-    allow_broadcast: bool | None,
-    sock: socket.socket | None,
-    proxy: Any,
+    local_addr: Any = None,
+    remote_addr: Any = None,
     *,
-    as_route: Callable[[Any], Any],
-) -> tuple[Asked, Route | None]:
+    family: int = 0,
+    proto: int = 0,
+    flags: int = 0,
+    reuse_port: bool | None = None,
+    allow_broadcast: bool | None = None,
+    sock: socket.socket | None = None,
+    proxy: Any = None,
+) -> Asked:
     """Check the arguments of `create_datagram_endpoint`, and return what they ask for. *sock* is closed on failure.
 
-    *as_route* makes a route of *proxy*.
+    The *proxy* is only looked at for what it excludes; see `tieline.runtimes.proxies.datagram_route`.
 
     Raises:
         ValueError: They exclude each other, or such a socket cannot be; TypeError: one is of a wrong type.
@@ -103,9 +106,8 @@ def asked(
     try:
         if sock is not None:
             addresses = {"local_addr": local_addr, "remote_addr": remote_addr, "proxy": proxy}
-            return _of_socket(sock, [name for name, value in (addresses | given).items() if value]), None
-        wanted = _of_addresses(local_addr, remote_addr, given)
-        return wanted, None if proxy is None else _checked_route(as_route(proxy), wanted)
+            return _of_socket(sock, [name for name, value in (addresses | given).items() if value])
+        return _of_addresses(local_addr, remote_addr, given)
     except BaseException:
         if isinstance(sock, socket.socket):
             sock.close()
@@ -221,19 +223,6 @@ def _inet_address(name: str, address: Any) -> tuple[str | None, int] | None:
     return host, port
 
 
-def _checked_route(route: Any, wanted: Asked) -> Route:
-    from tieline.endpoints.proxies import Route, SOCKSSettings  # lazily: for those who use proxies alone
-    from tieline.wire.proxies.socks5 import SOCKS5
-
-    last = route.proxies[-1] if isinstance(route, Route) and len(route.proxies) == 1 else None
-    if not isinstance(last, SOCKSSettings) or last.protocol is not SOCKS5:
-        raise ValueError("datagrams go through one SOCKS5 proxy; no other proxy takes them, and no chain")
-    if wanted.family == _UNIX:
-        raise ValueError("a proxy takes UDP only, and no Unix socket")
-    checked: Route = route
-    return checked
-
-
 def _shown(address: Any) -> str:
     match address:
         case (host, port):
@@ -261,7 +250,7 @@ async def opened(wanted: Asked, resolve: Callable[..., Awaitable[list[Address]]]
     if wanted.sock is not None:
         wanted.sock.setblocking(False)
         return wanted.sock, name_of(wanted.sock.getpeername)
-    if wanted.family == _UNIX:
+    if wanted.is_unix:
         return _opened_unix(wanted), wanted.remote
     if wanted.reuse_port and not hasattr(socket, "SO_REUSEPORT"):
         raise UnsupportedOperation("this platform has no SO_REUSEPORT, which reuse_port=True needs")

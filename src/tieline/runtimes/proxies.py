@@ -19,13 +19,23 @@ from tieline.endpoints.tcp import TCP
 from tieline.finite import check_timeout
 from tieline.runtimes.detect import current_backend
 from tieline.runtimes.proxy_checks import checked, detected
-from tieline.wire.proxies.socks5 import SOCKS5Resolve, SOCKS5ResolvePTR
+from tieline.wire.proxies.socks5 import SOCKS5, SOCKS5Resolve, SOCKS5ResolvePTR
 
 if TYPE_CHECKING:
+    from tieline.endpoints.urls import Endpoint
+    from tieline.runtimes.datagram_sockets import Asked
     from tieline.wire.proxies.dialogue import Dialogue
     from tieline.wire.proxies.survey import ProxyReport
 
-__all__ = ["HTTPConnectProxy", "SOCKSProxy", "as_route", "check_proxy", "proxy_from_environment"]
+__all__ = [
+    "HTTPConnectProxy",
+    "SOCKSProxy",
+    "as_route",
+    "check_proxy",
+    "datagram_route",
+    "proxy_from_environment",
+    "route_to",
+]
 
 
 class _Dialling(ProxySettings):
@@ -257,6 +267,36 @@ def as_route(choice: Any) -> Any:
     if callable(getattr(choice, "create_connection", None)):
         return choice
     raise _no_proxy(choice)
+
+
+def route_to(endpoint: Endpoint, proxy: Any) -> Any:
+    """Return the route to *endpoint* that *proxy* means; something that dials by itself is returned as it is.
+
+    Raises:
+        ValueError: The endpoint cannot be reached that way, or the proxy cannot be understood.
+        TypeError: It is no proxy.
+    """
+    route = as_route(proxy)
+    if isinstance(route, Route):
+        route.check(endpoint)
+    return route
+
+
+def datagram_route(proxy: Any, asked: Asked) -> Route:
+    """Return the route for datagrams that *proxy* means.
+
+    Raises:
+        ValueError: There is none that way, or the proxy cannot be understood.
+        TypeError: It is no proxy.
+    """
+    route = as_route(proxy)
+    last = route.proxies[-1] if isinstance(route, Route) and len(route.proxies) == 1 else None
+    if not isinstance(last, SOCKSSettings) or last.protocol is not SOCKS5:
+        raise ValueError("datagrams go through one SOCKS5 proxy; no other proxy takes them, and no chain")
+    if asked.is_unix:
+        raise ValueError("a proxy takes UDP only, and no Unix socket")
+    checked: Route = route
+    return checked
 
 
 _OCTETS = (bytes, bytearray, memoryview)  # sequences, and yet no chains

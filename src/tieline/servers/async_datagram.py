@@ -137,7 +137,7 @@ class AsyncDatagramServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co
         if sock is None and isinstance(endpoint, UDP):
             return [Asked(sock=one, max_size=endpoint.max_size) for one in await backend.bind_datagrams(endpoint)]
         where = endpoint if sock is None else None
-        return [asked(where, None, 0, 0, 0, None, None, sock, None, as_route=_no_route)[0]]
+        return [asked(where, sock=sock)]
 
 
 class _Opened:
@@ -172,7 +172,3 @@ def _endpoint_at(name: Any, endpoint: UDP | UnixDatagram) -> UDP | UnixDatagram:
         return replace(endpoint, host=host, port=port)
     path = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
     return replace(endpoint, path="@" + path[1:] if path.startswith("\0") else path) if path else endpoint
-
-
-def _no_route(_proxy: Any) -> Any:
-    raise AssertionError("a server has no proxy")

@@ -33,7 +33,7 @@ __all__ = [
     "given",
     "path_text",
     "popen_arguments",
-    "route_to_dial",
+    "route_to",
     "settings_to_dial",
     "take_route",
     "tls_seconds",
@@ -100,7 +100,7 @@ def take_route(settings: Any) -> None:
         settings["proxy"] = as_route(settings["proxy"])
 
 
-def route_to_dial(proxy: Any, endpoint: Endpoint) -> Any:
+def route_to(endpoint: Endpoint, proxy: Any) -> Any:
     """Return the route that *proxy* means, None for None; something that dials by itself is returned as it is.
 
     Raises:
@@ -109,13 +109,9 @@ def route_to_dial(proxy: Any, endpoint: Endpoint) -> Any:
     """
     if proxy is None:
         return None
-    from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
-    from tieline.runtimes.proxies import as_route
+    from tieline.runtimes import proxies  # lazily: for those who use proxies alone
 
-    route = as_route(proxy)
-    if isinstance(route, Route):
-        route.check(endpoint)
-    return route
+    return proxies.route_to(endpoint, proxy)
 
 
 def _not_none(**values: object) -> list[str]:

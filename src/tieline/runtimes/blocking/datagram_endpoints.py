@@ -38,18 +38,22 @@ def create_datagram_endpoint(
     be interrupted, and for what is said to a proxy.
     """
     timeout = check_timeout("timeout", timeout)
-    wanted, proxy = datagram_sockets.asked(  # by the same name: from here on no frame knows a password
-        local_addr, remote_addr, family, proto, flags, reuse_port, allow_broadcast, sock, proxy, as_route=_as_route
+    wanted = datagram_sockets.asked(
+        local_addr,
+        remote_addr,
+        family=family,
+        proto=proto,
+        flags=flags,
+        reuse_port=reuse_port,
+        allow_broadcast=allow_broadcast,
+        sock=sock,
+        proxy=proxy,
     )
     if proxy is not None:
         from tieline.runtimes.blocking.associations import associated  # lazily: for those who use proxies alone
+        from tieline.runtimes.proxies import datagram_route
 
+        proxy = datagram_route(proxy, wanted)  # by the same name: from here on no frame knows a password
         return associated(protocol_factory, wanted, proxy, timeout)
     sock, remote = at_once(datagram_sockets.opened(wanted, resolve))
     return started(protocol_factory, sock, remote, wanted.max_size)
-
-
-def _as_route(proxy: Any) -> Any:
-    from tieline.runtimes.proxies import as_route  # lazily: for those who use proxies alone
-
-    return as_route(proxy)

@@ -13,7 +13,7 @@ from tieline.streams.arguments import (
     check_connect_timeout,
     check_proxied,
     endpoint_to_dial,
-    route_to_dial,
+    route_to,
     settings_to_dial,
     tls_seconds,
     unix_to_dial,
@@ -94,7 +94,7 @@ def create_connection(
     )
     check_proxied(proxy, host, sock)
     endpoint = endpoint_to_dial(host, port, sock, ssl, server_hostname, settings)
-    proxy = route_to_dial(proxy, endpoint)  # by the same name: from here on no frame knows a password
+    proxy = route_to(endpoint, proxy)  # by the same name: from here on no frame knows a password
     handshake_timeout, shutdown_timeout = tls_seconds(endpoint.tls, ssl_handshake_timeout, ssl_shutdown_timeout)
     return dial_polled(
         protocol_factory,
