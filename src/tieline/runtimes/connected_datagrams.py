@@ -291,9 +291,9 @@ class ConnectedDatagrams(ABC):
         self._taken += 1
         return self.receive_now(room)
 
-    def take_now(self, room: int = 0) -> tuple[bytes, SocketAncillary | None] | None:
+    def take_now(self) -> tuple[bytes, SocketAncillary | None] | None:
         """As `receive_now`, but None also when others wait already."""
-        return None if self._in_line[READ] else self.receive_now(room)
+        return None if self._in_line[READ] else self.receive_now()
 
     async def send(self, data: bytes, ancillary: SocketAncillary | None = None, until: float | None = None) -> None:
         """Send a datagram when the system takes it, behind those who wait already. Cancelled, it has sent nothing.

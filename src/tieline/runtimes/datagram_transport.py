@@ -191,7 +191,7 @@ class SocketDatagrams(DatagramSender):
         try:
             self._received(data, addr)
         except Exception as exc:
-            self._complain(self._received, exc)
+            self._complain(exc)
 
     def _read_failed(self, error: OSError) -> None:
         if error.errno in BROKEN:
@@ -222,7 +222,7 @@ class SocketDatagrams(DatagramSender):
         try:
             callback()
         except Exception as exc:
-            self._complain(callback, exc)
+            self._complain(exc)
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -278,5 +278,5 @@ class SocketDatagrams(DatagramSender):
         """Have `tell_the_end` called in the next turn, and close the socket."""
 
     @abstractmethod
-    def _complain(self, callback: Any, error: Exception) -> None:
+    def _complain(self, error: Exception) -> None:
         """Report that a callback of the protocol has failed."""

@@ -94,7 +94,7 @@ class AsyncioDatagrams(SocketDatagrams):
         finally:
             self._sock.close()
 
-    def _complain(self, callback: Any, error: Exception) -> None:
+    def _complain(self, error: Exception) -> None:
         self._loop.call_exception_handler(
             {
                 "message": f"a callback of {self._protocol!r} failed",

@@ -32,9 +32,8 @@ __all__ = ["AsyncioHost", "BufferedLink", "PlainLink", "RequestFuture", "current
 
 RECEIVE_BUFFER = 256 * 1024
 MOST_AT_ONCE = 16  # connections that are dialled within one turn of a loop
-ALONE = (
-    2  # what a loop reads that serves one connection and nothing else: that, and its own socket by which it is woken
-)
+# What a loop reads that serves one connection and nothing else: that, and its own socket by which it is woken.
+ALONE = 2
 # The size of libuv's buffer.
 FULL_READ = 64 * 1024
 

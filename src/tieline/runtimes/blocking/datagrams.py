@@ -250,7 +250,7 @@ class BlockingDatagrams(SocketDatagrams):
         self._sock.close()
         self._readiness.close()
 
-    def _complain(self, callback: Any, error: Exception) -> None:
+    def _complain(self, error: Exception) -> None:
         log.error("a callback of %r failed", self._protocol, exc_info=error)
 
 

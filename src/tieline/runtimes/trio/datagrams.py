@@ -137,7 +137,7 @@ class TrioDatagrams(SocketDatagrams):
             self._parking.wake()
             self._host.release()
 
-    def _complain(self, callback: Any, error: Exception) -> None:
+    def _complain(self, error: Exception) -> None:
         log.error("a callback of %r failed", self._protocol, exc_info=error)
 
 

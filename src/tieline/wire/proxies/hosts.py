@@ -15,14 +15,14 @@ MAX_NAME: Final = 255
 _NOT_IN_NAMES: Final = frozenset(b" /?#@[]\\:,*%\"'<>")
 
 
-def check_port(port: int, lowest: int = 1) -> None:
+def check_port(port: int) -> None:
     """Refuse what is no port of a target.
 
     Raises:
         ValueError: It is out of range.
     """
-    if not lowest <= port <= 65535:
-        raise ValueError(f"port of a target must be from {lowest} to 65535, not {port}")
+    if not 1 <= port <= 65535:
+        raise ValueError(f"port of a target must be from 1 to 65535, not {port}")
 
 
 def unmapped(host: str) -> IPv4Address | IPv6Address:
