@@ -147,12 +147,34 @@ def test_every_example_has_a_line_and_no_other_is_named() -> None:
     assert set(re.findall(r"\w+\.py", text)) == {path.name for path in (ROOT / "examples").glob("*.py")}
 
 
-def test_every_page_is_in_the_table_of_its_index() -> None:
-    for index in DOCS.glob("*/index.md"):
-        text, _, tree = index.read_text(encoding="utf-8").partition("```{toctree}")
-        pages = {path.stem for path in index.parent.glob("*.md")} - {"index"}
-        assert set(re.findall(r"^[\w-]+$", tree, re.MULTILINE)) == pages
-        assert pages <= set(re.findall(r"\(([\w-]+)\.md\)", text)), index
+def tree_of(page: Path) -> list[str]:
+    """Return the pages below *page* in the sidebar."""
+    return re.findall(r"^[\w-]+$", page.read_text(encoding="utf-8").partition("```{toctree}")[2], re.MULTILINE)
+
+
+@pytest.mark.parametrize("folder", ["reference", "explanation"])
+def test_every_page_is_in_the_list_of_its_index(folder: str) -> None:
+    index = DOCS / folder / "index.md"
+    pages = {path.stem for path in index.parent.glob("*.md")} - {"index"}
+    assert set(tree_of(index)) == pages
+    assert pages <= set(re.findall(r"\(([\w-]+)\.md\)", index.read_text(encoding="utf-8")))
+
+
+def test_every_how_to_is_in_one_group_and_in_its_table() -> None:
+    """A group is a section of the index, and a page that shows this section alone, with its pages in the sidebar."""
+    index = DOCS / "howto" / "index.md"
+    groups = tree_of(index)
+    sections = re.split(r"^## ", index.read_text(encoding="utf-8").partition("```{toctree}")[0], flags=re.MULTILINE)[1:]
+    ends = [*(f"## {section.splitlines()[0]}" for section in sections[1:]), "```{toctree}"]
+    shown: list[str] = []
+    for group, section, end in zip(groups, sections, ends, strict=True):
+        page = index.with_name(f"{group}.md")
+        title = section.splitlines()[0]
+        included = f'```{{include}} index.md\n:start-after: "## {title}"\n:end-before: "{end}"\n```\n'
+        assert page.read_text(encoding="utf-8").startswith(f"# {title}\n\n{included}"), page
+        assert set(tree_of(page)) <= set(re.findall(r"\(([\w-]+)\.md\)", section)), page
+        shown += tree_of(page)
+    assert sorted(shown) == sorted({path.stem for path in index.parent.glob("*.md")} - {"index", *groups})
 
 
 @pytest.mark.parametrize("path", [README, SECURITY, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
