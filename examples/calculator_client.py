@@ -29,7 +29,7 @@ async def main(url: str) -> None:
         except tieline.RPCError as exc:
             print("refused:", exc)
         except TimeoutError:
-            print("no answer within 5 seconds")
+            print("no reply within 5 seconds")
         # tieline.ConnectionLost would say that the server went away: here it ends the program.
 
 

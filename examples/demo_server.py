@@ -78,7 +78,7 @@ class Index:
         return hits[chosen]
 
     def note(self, text: str) -> None:
-        """Take a note. Meant as a notification: who sends it waits for no answer."""
+        """Take a note. Meant as a notification: who sends it waits for no reply."""
         self._notes.append(text)
 
     def notes(self) -> list[str]:

@@ -2,7 +2,7 @@
 """Ask a language server for the problems in a file: `python lsp_client.py FILE [URL]`.
 
 The URL is that of a running server, such as language_server.py, or a command that starts one: `cmd:pylsp`. Problems are
-printed in the format of compilers, FILE:LINE:COLUMN; the exit code is 1 if there are any, 2 if there is no answer.
+printed in the format of compilers, FILE:LINE:COLUMN; the exit code is 1 if there are any, 2 if there is no reply.
 Shows: another framing, a dialect that cancels calls at the peer, and replies to a server that calls its client back.
 """
 
@@ -135,5 +135,5 @@ if __name__ == "__main__":
     except TimeoutError:
         print(f"{url} takes too long", file=sys.stderr)
     except (OSError, tieline.RPCError) as exc:
-        print(f"no answer: {exc}", file=sys.stderr)
+        print(f"no reply: {exc}", file=sys.stderr)
     sys.exit(2)

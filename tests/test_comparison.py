@@ -160,7 +160,7 @@ async def test_a_caller_whose_server_is_killed_is_told_so_not_cancelled() -> Non
 def cell_says(cell: str, code: int | None) -> bool:
     """Return whether a cell tells that a message was answered with *code*; None = not at all."""
     codes = [int(found) for found in re.findall(r"-\d{5}", cell)]
-    return codes == ([] if code is None else [code]) and ("no answer, and the connection stays open" in cell) == (
+    return codes == ([] if code is None else [code]) and ("no reply, and the connection stays open" in cell) == (
         code is None
     )
 

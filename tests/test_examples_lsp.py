@@ -30,7 +30,7 @@ def test_the_language_server_tells_the_client_what_it_finds(tmp_path: Path) -> N
         assert end_of(server) == (0, "", "")
     nobody = run("lsp_client.py", str(path), url)
     assert (nobody.returncode, nobody.stdout) == (2, "")
-    assert nobody.stderr.startswith("no answer: ")
+    assert nobody.stderr.startswith("no reply: ")
     assert "Traceback" not in nobody.stderr
 
 
@@ -107,5 +107,5 @@ async def test_the_lsp_client_answers_what_the_server_asks_and_tells_when_it_goe
         done = await asyncio.to_thread(run, "lsp_client.py", str(tmp_path / "empty.txt"), server.url)
     assert answers == [[None, None], None]
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("no answer: ")
+    assert done.stderr.startswith("no reply: ")
     assert "Traceback" not in done.stderr

@@ -38,7 +38,7 @@ def test_for_some_time(tieline: CommandLine, served: Served, loop: str) -> None:
 BENCH_ERRORS = [
     (("nothing",), 7, 'unknown method "nothing"'),
     (("add", "x"), 8, "expected `int`"),
-    (("hang", "--timeout", "0.1"), 5, "no answer from"),
+    (("hang", "--timeout", "0.1"), 5, "no reply from"),
     (("hang_up",), 6, "the connection went down"),
 ]
 

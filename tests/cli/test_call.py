@@ -64,8 +64,8 @@ ERRORS = [
     (("ask", "zzz"), 7, 'answered with an error: unknown method "zzz" (code -32601)'),
     (("add", "one"), 8, "parameter 'a': expected `int`, got `str` (code -32602); it is add(a: integer, b?: integer)"),
     (("add",), 8, "missing argument 'a' (code -32602); it is add("),
-    (("hang", "--timeout", "0.1"), 5, "no answer from "),
-    (("hang_up",), 6, "the connection went down before the answer came"),
+    (("hang", "--timeout", "0.1"), 5, "no reply from "),
+    (("hang_up",), 6, "the connection went down before the reply came"),
     (("echo", '"\\ud800"'), 2, "the arguments cannot be sent: "),
 ]  # fmt: skip
 
@@ -207,5 +207,5 @@ def test_no_answers_in_time_to_a_batch(tieline: CommandLine, served: Served, tmp
     path = tmp_path / "batch"
     path.write_text('["hang"]')
     done = tieline("call", served.tcp, "--batch", str(path), "--timeout", "0.1")
-    assert (done.code, done.out) == (5, "hang  error: no answer in time\n")
+    assert (done.code, done.out) == (5, "hang  error: no reply in time\n")
     assert done.error == "1 of 1 calls failed"

@@ -103,7 +103,7 @@ def test_a_peer_that_says_nothing(tieline: CommandLine) -> None:
         assert "within 0.1 s; is it the right host? (--timeout gives it longer)" in done.error
         done = tieline("call", f"tcp://127.0.0.1:{port}", "add", "--timeout", "0.1")
         assert done.code == 5
-        assert "no answer from" in done.error
+        assert "no reply from" in done.error
 
 
 USAGE = [

@@ -222,7 +222,7 @@ async def test_a_framer_that_frames_no_answer_ends_the_connection_so_that_nobody
             assert await peer.ended()
         await until(lambda: not server.sessions)
         assert isinstance(session.close_reason, LocalProtocolError)
-        assert str(session.close_reason) == "the framer frames no answer: KeyError"
+        assert str(session.close_reason) == "the framer frames no reply: KeyError"
 
 
 # --- strangers on sockets ------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def bench(
             out(text)
     if load.errors:
         kinds = ", ".join(f"{number} times {line(text)}" for text, number in load.errors.most_common(3))
-        raise Failure(Exit.ANSWERED_ERROR, f"{sum(load.errors.values())} answers were errors: {kinds}")
+        raise Failure(Exit.ANSWERED_ERROR, f"{sum(load.errors.values())} replies were errors: {kinds}")
 
 
 async def _bench(peer: Peer, load: _Load, connections: int, concurrency: int, duration: float, *, quiet: bool) -> float:

@@ -85,7 +85,7 @@ class _Demo:
         await self._show(
             'await session.call("wait", 0.5, timeout=0.1)',
             lambda: session.call("wait", 0.5, timeout=0.1),
-            "TimeoutError: no answer in time",
+            "TimeoutError: no reply in time",
         )
 
     async def _what_was_heard(self) -> list[int]:

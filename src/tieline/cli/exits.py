@@ -32,7 +32,7 @@ MEANINGS: Final = {
     Exit.USAGE: "the command line, or a file named in it, is invalid: nothing was sent",
     Exit.UNREACHABLE: "cannot connect; for serve: cannot listen",
     Exit.UNTRUSTED: "TLS: one side does not trust the other, or does not speak TLS",
-    Exit.TIMEOUT: "no answer in time",
+    Exit.TIMEOUT: "no reply in time",
     Exit.LOST: "the connection was lost, or the peer violated the protocol",
     Exit.NO_METHOD: "the peer has no such method (-32601)",
     Exit.ARGUMENTS: "the arguments do not match the method (-32602)",

@@ -92,7 +92,7 @@ def talk_failed(exc: Exception, where: str) -> Failure:
     if isinstance(exc, tieline.RPCError):
         return _answered(exc, where)
     if isinstance(exc, TimeoutError):
-        return Failure(Exit.TIMEOUT, f"no answer from {where} in time (--timeout gives it longer)")
+        return Failure(Exit.TIMEOUT, f"no reply from {where} in time (--timeout gives it longer)")
     if isinstance(exc, tieline.ConnectionLost):
         return _lost(exc, where)
     if isinstance(exc, tieline.RemoteProtocolError):

@@ -461,7 +461,7 @@ class Handling(Tasks):
             return
         try:
             if message.id is UNSET:  # the peer could not know when to begin
-                raise LocalProtocolError("a notification has no answer, and so cannot start TLS")
+                raise LocalProtocolError("a notification has no reply, and so cannot start TLS")
             try:
                 check_open(link)
             except TielineError as exc:

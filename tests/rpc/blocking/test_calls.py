@@ -61,7 +61,7 @@ def test_an_error_of_the_peer_is_raised_and_the_session_goes_on() -> None:
 def test_a_call_that_times_out_is_forgotten_and_its_late_answer_dropped() -> None:
     with raw_pair() as (session, server):
         began = time.monotonic()
-        with pytest.raises(TimeoutError, match="no answer in time"):
+        with pytest.raises(TimeoutError, match="no reply in time"):
             session.call("slow", timeout=0.02)
         assert 0.02 <= time.monotonic() - began < 5
         assert no_entries(session), entries(session)

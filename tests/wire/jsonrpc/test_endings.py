@@ -349,7 +349,7 @@ def test_what_the_driver_knows_of_the_end_is_told_to_each_caller(half: bytes) ->
     failed = errors(machine.receive_eof(1.0))
     assert len(failed) == 2
     for error in failed:
-        assert str(error).startswith("the connection went down before the answer came: ")
+        assert str(error).startswith("the connection went down before the reply came: ")
         assert str(error).endswith(": it died")
     reason = machine.close_reason
     assert reason is not None

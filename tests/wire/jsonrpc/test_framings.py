@@ -393,7 +393,7 @@ def test_a_framer_that_frames_nothing_at_all_ends_the_connection_and_with_it_our
     assert driver.seen.ended == [["call 0", "ConnectionLost"]]
     reason = machine.close_reason
     assert isinstance(reason, LocalProtocolError)
-    assert str(reason) == "the framer frames no answer: KeyError"
+    assert str(reason) == "the framer frames no reply: KeyError"
     assert isinstance(reason.__cause__, KeyError)
 
 

@@ -260,7 +260,7 @@ def test_a_violation_comes_last_and_what_comes_behind_it_is_thrown_away() -> Non
     assert driver.machine.receive_data(calls(5, 1), 10.0) == ()
     driver.handle(events)
     last = driver.machine.next_events(10.0)
-    assert [str(error) for error in errors(last)] == ["the connection went down before the answer came"]
+    assert [str(error) for error in errors(last)] == ["the connection went down before the reply came"]
     driver.handle(last)
     driver.run()
     state = driver.machine.state

@@ -88,7 +88,7 @@ CASES = [
         ],
         (True, False, False, False),
         (True, False, None, False, None),
-        reasons={"names": "rules (reply code 0x02)", "password": "closed", "udp": "no answer in time"},
+        reasons={"names": "rules (reply code 0x02)", "password": "closed", "udp": "no reply in time"},
     ),
     Case(
         "SOCKS5 that goes away when a target refuses",

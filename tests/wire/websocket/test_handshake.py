@@ -391,7 +391,7 @@ def refused(reply: bytes, **settings: Any) -> Exception:
         (b"HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", None, "Sec-WebSocket-Accept"),
         (b"HTTP/1.1 101 OK\r\n\r\n", None, "Connection"),
         (b"HTTP/1.1 101 OK\r\nbroken\r\n\r\n", None, "not valid HTTP"),
-        (b"HTTP/1.1 101 OK\r\nContent-Length: 5\r\n\r\n", None, "not in order"),
+        (b"HTTP/1.1 101 OK\r\nContent-Length: 5\r\n\r\n", None, "is invalid"),
     ],
 )
 def test_a_refusal_says_why(reply: bytes, status: int | None, text: str) -> None:
@@ -430,7 +430,7 @@ def test_hints_before_the_answer_are_passed_over_wherever_they_are_cut(hints: by
 def test_a_server_that_says_nothing_but_hints_is_given_up() -> None:
     error = refused(HINT * 9)
     assert isinstance(error, WebSocketRefused)
-    assert "only hints" in str(error)
+    assert "only interim ones" in str(error)
 
 
 @pytest.mark.parametrize("reply", [b"SSH-2.0-x\r\n\r\n", b"\r\n\r\n", b"HTTP/1.1 1 x\r\n\r\n"])

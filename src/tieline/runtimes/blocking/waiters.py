@@ -132,7 +132,7 @@ class BlockingRequest(RPCRequestOut):
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait as `result` does, and return what it would raise; None when there is a result."""
         if not self.is_done and not self._pump.wait_for(self, timeout):
-            raise TimeoutError(f"no answer within {float(timeout or 0):g} s; the call is still open")
+            raise TimeoutError(f"no reply within {float(timeout or 0):g} s; the call is still open")
         if self._is_cancelled:
             from concurrent.futures import CancelledError  # lazily: 3 ms, for those who cancel alone
 

@@ -169,7 +169,7 @@ class Answering(Governed):
     def _cannot_answer(self, problem: Exception) -> None:
         """End the connection: nobody would ever hear from us, and nobody could be told why."""
         if self.close_reason is None:
-            self.close_reason = LocalProtocolError(f"the framer frames no answer: {type(problem).__name__}")
+            self.close_reason = LocalProtocolError(f"the framer frames no reply: {type(problem).__name__}")
             self.close_reason.__cause__ = problem
         self.must_abort = True
         self.is_smooth = False  # there is a deadline to be seen: now

@@ -301,7 +301,7 @@ class Connection(ReadingAhead):
 
     def _timed_out(self, now: float) -> TimeoutError:
         """Return the end of a call that was not answered, with what came without an id and may have meant it."""
-        error = TimeoutError("no answer in time")
+        error = TimeoutError("no reply in time")
         if self._last_error is not None and now - self._last_error[1] <= 2 * ceiling(self.limits.call_timeout):
             error.__cause__ = self._last_error[0]
         return error

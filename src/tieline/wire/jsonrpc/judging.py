@@ -324,10 +324,10 @@ class Judging(Answering):
         self._set_timer("calls")
         for token in tokens:
             if cause is None:
-                events.append((token, None, ClosedError("the session was closed before the answer came")))
+                events.append((token, None, ClosedError("the session was closed before the reply came")))
             else:
                 why = f": {cause}" if isinstance(cause, ConnectionLost) else ""
-                error = ConnectionLost(f"the connection went down before the answer came{why}")
+                error = ConnectionLost(f"the connection went down before the reply came{why}")
                 error.__cause__ = cause
                 events.append((token, None, error))
 

@@ -108,7 +108,7 @@ def _says(outcome: Exception | None) -> str:
     if isinstance(outcome, SOCKSFailure):
         return f"{outcome.meaning} (reply code 0x{outcome.code:02X})"
     if isinstance(outcome, TimeoutError):
-        return "no answer in time"
+        return "no reply in time"
     return str(outcome)
 
 

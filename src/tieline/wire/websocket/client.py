@@ -100,7 +100,7 @@ class WebSocketClient(WebSocketStream):
         return _STATUS_LINE.fullmatch(line.removesuffix(b"\r") + b"\r\n") is not None
 
     def _speaks_no_http(self) -> None:
-        self.error = WebSocketRefused("the answer to the WebSocket handshake does not begin with HTTP/1.")
+        self.error = WebSocketRefused("the response to the WebSocket handshake does not begin with HTTP/1.")
 
     def _judge_head(self, head: bytes) -> None:
         found = _STATUS_LINE.match(head)
@@ -112,7 +112,7 @@ class WebSocketClient(WebSocketStream):
             # RFC 9110, section 15.2: hints before the answer proper, to be passed over by who does not know them.
             self._interim_heads += 1
             if self._interim_heads > _MAX_INTERIM_HEADS:
-                self.error = WebSocketRefused("the answer to the WebSocket handshake does not come, only hints of it")
+                self.error = WebSocketRefused("the response to the WebSocket handshake does not come, only interim ones")
             return
         if status != _SWITCHING_PROTOCOLS:
             self.error = _refusal(status)
@@ -121,7 +121,7 @@ class WebSocketClient(WebSocketStream):
         events: list[Any] = self._core.events_received()
         fault = self._core.handshake_exc
         if fault is not None or not events:
-            self.error = WebSocketRefused(f"the answer to the WebSocket handshake is not in order: {fault_text(fault)}")
+            self.error = WebSocketRefused(f"the response to the WebSocket handshake is invalid: {fault_text(fault)}")
             return
         info = WebSocketInfo(
             path=self._core.uri.resource_name,
