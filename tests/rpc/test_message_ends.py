@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests import aio
+from tests.attacks.websocket_peer import opening
 from tests.certificates import Certificates
 from tests.rpc.message_sessions import Lines, Ordered, Waiting, served, the_peer
 from tests.rpc.sessions import RawPeer, raw_client, transport_of, turns, until
+from tests.wire.websocket.pairs import CLOSE, TEXT, frame
 from tieline import (
     TLS,
     ClosedError,
@@ -106,6 +110,23 @@ async def test_so_it_is_over_tls_when_the_connection_is_gone(how: str, certifica
         await until(lambda: peer.cancelled == [b"last"])
         assert peer.stats.running == 0
         assert not server.sessions
+
+
+async def test_so_it_is_over_a_websocket_whose_peer_has_closed_and_reads_nothing() -> None:
+    """What it has said is worth its work, until this side cuts the connection: then nobody waits for handlers."""
+    async with served(Waiting, "ws://127.0.0.1:0/rpc", limits=Limits(max_message=1 << 26)) as server:
+        with socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), timeout=20) as sock:
+            sock.sendall(opening() + frame(TEXT, b"a"))
+            peer = await the_peer(server)
+            await until(lambda: peer.begun)
+            await peer.send_message(bytes(1 << 25))  # more than the system takes
+            sock.sendall(frame(CLOSE, b"\x03\xe8"))
+            await until(transport_of(peer).is_closing)
+            assert not is_lost(peer)
+            peer.abort()
+            await aio.wait_for(peer.wait_closed(), 60)
+            await until(lambda: peer.cancelled == [b"a"])
+            assert not server.sessions
 
 
 async def test_a_reset_behind_the_end_harms_nobody() -> None:

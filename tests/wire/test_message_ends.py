@@ -24,6 +24,7 @@ from tieline.errors import (
     RemoteProtocolError,
     StreamReset,
     StreamTruncated,
+    TLSTruncated,
     WebSocketClosed,
 )
 from tieline.wire.messages import MessageReceived
@@ -238,6 +239,16 @@ def test_until_this_side_cuts_it() -> None:
     machine.done(event)
     assert machine.unanswered == 0
     assert state_of(machine) is State.CLOSED
+
+
+@pytest.mark.parametrize("error", [WebSocketClosed(1000), TLSTruncated("cut")])
+def test_what_this_side_has_cut_is_cut_whatever_the_transport_tells_of_the_peer(error: ConnectionLost) -> None:
+    machine = machine_of(max_pending=1)
+    machine.receive_data(b"a\nb\n", 1.0)
+    machine.abort()
+    assert machine.connection_lost(error) == []
+    assert not machine.peer_has_ended
+    assert machine.unanswered == 0
 
 
 def test_a_fault_before_the_end_of_the_stream_is_what_ended_it() -> None:

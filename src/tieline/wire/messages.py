@@ -322,7 +322,7 @@ class MessageConnection(MessageSending):
         What has come before is still given out when the peer had ended its stream. Else it is lost, as what is on its
         way is: its handlers would only start to be cancelled.
         """
-        if ends_stream(error):
+        if ends_stream(error) and self.state <= State.DRAINING:
             self.peer_has_ended = True
         events = [event for event in undelivered if self.peer_has_ended or isinstance(event, ConnectionEnded)]
         while self.peer_has_ended and self._at < len(self._held):
