@@ -2,6 +2,8 @@
 """Calls that are illegal in their state, or come at an odd moment, are told so and harm nothing."""
 
 import socket
+from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -119,6 +121,34 @@ async def test_a_batch_goes_out_although_its_on_done_fails():
             session.send_batch(batch, on_done=lambda _batch: 1 / 0)
             await told.wait()
     assert [type(failure) for failure in failures] == [ZeroDivisionError]
+
+
+async def test_what_is_no_on_done_is_refused_before_anything_is_sent():
+    """On trio the connection would break when the answer comes."""
+    wrong: Any = 5
+    async with tieline.serve(METHODS, "tcp://127.0.0.1:0") as server, tieline.connect(server.url) as session:
+        with pytest.raises(TypeError, match=r"^on_done must be callable, not int: all arguments of a call are one"):
+            session.send_request("add", [1], wrong)
+        with pytest.raises(TypeError, match=r"^on_done must be callable, not int$"):
+            session.new_batch(wrong)
+        batch = session.new_batch()
+        request = batch.add_request("add", [1, 2])
+        with pytest.raises(TypeError, match=r"^on_done must be callable, not int$"):
+            session.send_batch(batch, wrong)
+        assert session.stats.messages_out == 0
+        session.send_batch(batch)
+        assert await request == 3
+
+
+async def test_a_callback_that_cannot_be_called_breaks_no_connection():
+    wrong: Any = 5
+    async with tieline.serve(METHODS, "tcp://127.0.0.1:0") as server, tieline.connect(server.url) as session:
+        with aio.reported():
+            request = session.send_request("add", [1, 2])
+            with suppress(TypeError):
+                request.add_done_callback(wrong)
+            assert await request == 3
+            assert await session.call("add", 3, 4) == 7
 
 
 async def test_a_request_that_is_completed_by_hand_is_not_open_any_more():

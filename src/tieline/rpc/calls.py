@@ -18,7 +18,7 @@ from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.codecs import CheckedCodec
 from tieline.wire.jsonrpc.dialects import Dialect
 from tieline.wire.jsonrpc.lone import LoneConnection
-from tieline.wire.jsonrpc.outgoing import RPCRequestOut
+from tieline.wire.jsonrpc.outgoing import OF_A_CALL, RPCRequestOut, check_on_done
 from tieline.wire.jsonrpc.outgoing_batches import RPCBatchOut
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2, derived, protocol_for
 from tieline.wire.limits import DEFAULT, Default
@@ -132,14 +132,16 @@ class CallCore(SessionCore[CallEngineT], Caller):
 
         Raises:
             SessionBusy: `Limits.max_calls` calls are pending; nothing was sent.
+            TypeError: *on_done* is not callable; nothing was sent.
             Exception: What `call` raises for a message that cannot be sent.
         """
         engine = self._connected()
         request = engine.host.new_request(method, args)
+        if on_done is not None:
+            check_on_done(on_done, OF_A_CALL)
+            request.add_done_callback(on_done)
         request.request_id = engine.machine.send_request(method, args, request, engine.host.now(), timeout)
         request.watcher = engine
-        if on_done is not None:
-            request.add_done_callback(on_done)
         engine.link.flush_soon()
         return request
 
@@ -158,6 +160,9 @@ class CallCore(SessionCore[CallEngineT], Caller):
         """Return an empty batch, to be filled and passed to `send_batch`.
 
         *on_done* is called with the batch when it is complete.
+
+        Raises:
+            TypeError: *on_done* is not callable.
         """
         engine = self._connected()
         return RPCBatchOut(engine.host.new_outcomes(engine.note_early), on_done, engine.machine.calls.next_id)
@@ -176,6 +181,7 @@ class CallCore(SessionCore[CallEngineT], Caller):
         Raises:
             LocalProtocolError: The batch is empty or was sent before, or the protocol has no batches.
             SessionBusy: More than `Limits.max_calls` calls would be pending with it; nothing was sent.
+            TypeError: *on_done* is not callable.
             Exception: What `call` raises for a message that cannot be sent.
         """
         engine = self._connected()
@@ -183,6 +189,8 @@ class CallCore(SessionCore[CallEngineT], Caller):
             raise TypeError(f"send_batch takes what new_batch returned, not {type(batch).__name__}")
         if batch.is_sent:
             raise LocalProtocolError("the batch has been sent")
+        if on_done is not None:
+            check_on_done(on_done)
         if batch.has_ended_requests:
             raise LocalProtocolError("a request of the batch is complete or cancelled already")
         machine = engine.machine

@@ -186,6 +186,22 @@ def test_a_request_may_be_waited_for_with_a_limit_and_stays_open() -> None:
         assert request.result(10) == 5
 
 
+@pytest.mark.row("S3")
+def test_what_is_no_on_done_is_refused_before_anything_is_sent() -> None:
+    wrong: Any = 5
+    with raw_pair() as (session, _server):
+        with pytest.raises(TypeError, match=r"^on_done must be callable, not int: all arguments of a call are one"):
+            session.send_request("add", [1], wrong)
+        with pytest.raises(TypeError, match=r"^on_done must be callable, not int$"):
+            session.new_batch(wrong)
+        batch = session.new_batch()
+        batch.add_request("add", [1])
+        with pytest.raises(TypeError, match=r"^on_done must be callable, not int$"):
+            session.send_batch(batch, wrong)
+        assert session.stats.messages_out == 0
+        assert no_entries(session), entries(session)
+
+
 @pytest.mark.row("S7")
 def test_a_request_that_was_cancelled_is_forgotten() -> None:
     with raw_pair() as (session, server):

@@ -166,6 +166,7 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
 
         Raises:
             SessionBusy: `Limits.max_calls` calls are pending; nothing was sent.
+            TypeError: *on_done* is not callable; nothing was sent.
             Exception: What `call` raises for a message that cannot be sent.
         """
         do = self._connected().host.do
@@ -184,6 +185,9 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
         """Return an empty batch, to be filled and passed to `send_batch`.
 
         *on_done* is called with the batch when it is complete.
+
+        Raises:
+            TypeError: *on_done* is not callable.
         """
         engine = self._connected()
         return BlockingBatch(engine.host.new_outcomes(engine.note_early), on_done, engine.machine.calls.next_id)
@@ -202,6 +206,7 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
         Raises:
             LocalProtocolError: The batch is empty or was sent before, or the protocol has no batches.
             SessionBusy: With it more than `Limits.max_calls` calls would be open; nothing was sent.
+            TypeError: *on_done* is not callable.
             Exception: What `call` raises for a message that cannot be sent.
         """
         self._connected().host.do(self._send_batch, batch, on_done, timeout)

@@ -238,6 +238,8 @@ class RequestOut(RPCRequestOut):
 
     def add_done_callback(self, fn: Callable[[Any], object], /) -> None:
         """Have *fn* called with the request when it is complete, in a later turn."""
+        if not callable(fn):  # else whoever completes it would fail
+            raise TypeError(f"a callback must be callable, not {type(fn).__name__}")
         if self._state != "open":
             self._call_soon(partial(fn, self))  # not a lambda: should it fail, the log names what was called
         elif self._callbacks is None:

@@ -7,14 +7,17 @@ asyncio it is an `asyncio.Future`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tieline.wire.jsonrpc.items import RPCRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-__all__ = ["RPCRequestOut", "Watcher"]
+__all__ = ["OF_A_CALL", "RPCRequestOut", "Watcher", "check_on_done"]
+
+# What is meant where an argument of a call stands in the place of `on_done`.
+OF_A_CALL: Final = ": all arguments of a call are one list or dict"
 
 
 class Watcher(Protocol):
@@ -28,6 +31,16 @@ class Watcher(Protocol):
             is_answered: Whether the connection has ended the call; if not, it is to be forgotten.
             error: By which error the connection has ended it.
         """
+
+
+def check_on_done(on_done: object, more: str = "") -> None:
+    """Refuse what cannot be called: that would fail when an answer comes, in the midst of what came with it.
+
+    Raises:
+        TypeError: It cannot; *more* is said besides.
+    """
+    if not callable(on_done):
+        raise TypeError(f"on_done must be callable, not {type(on_done).__name__}{more}")
 
 
 class RPCRequestOut(RPCRequest):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
 from tieline.wire.jsonrpc.batch_members import BatchMember
 from tieline.wire.jsonrpc.items import PLAIN_PARAMS, RPCBatch, RPCRequest
+from tieline.wire.jsonrpc.outgoing import OF_A_CALL, check_on_done
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -34,6 +35,8 @@ class RPCBatchOut(RPCBatch):
         self, outcomes: Outcomes, on_done: Callable[[RPCBatchOut], object] | None = None, first: int = 0
     ) -> None:
         # Not RPCBatch.__init__: a batch to be sent is filled later, and may be empty until then.
+        if on_done is not None:
+            check_on_done(on_done)
         self._members: list[BatchMember] = []
         self._notifications: list[tuple[int, str, Any]] = []  # each with its place among all
         self.outcomes = outcomes
@@ -59,11 +62,7 @@ class RPCBatchOut(RPCBatch):
         members = self._members
         member = self._new_member(method, args, self._first + len(members), self._seal)
         if on_done is not None:
-            if not callable(on_done):
-                raise TypeError(
-                    f"on_done must be callable, not {type(on_done).__name__}: all arguments of a call are one list or "
-                    "dict"
-                )
+            check_on_done(on_done, OF_A_CALL)
             member.add_done_callback(on_done)
         members.append(member)
         return member
