@@ -270,6 +270,13 @@ class RPCError(TielineError):
         ValueError: *cost* is not finite.
     """
 
+    # Of a user's class whose constructor does not call this one: it is no error that can be sent, and that is logged.
+    code: int = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]  # see above
+    message: str = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]  # likewise
+    request_id: object = None
+    data: object = None
+    cost: float = 0.0
+
     def __init__(
         self, code: int, message: str, request_id: object = None, *, data: object = None, cost: float = 0.0
     ) -> None:

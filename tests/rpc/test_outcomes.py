@@ -34,6 +34,20 @@ class OwnBase(BaseException):
     """What no except clause expects."""
 
 
+class Unmade(RPCError):
+    """An error of a user's, whose constructor leaves out that of its base class."""
+
+    def __init__(self, account: str) -> None:
+        self.account = account
+
+
+class UnmadeFarewell(ReplyAndDisconnect):
+    """Likewise."""
+
+    def __init__(self) -> None:
+        self.since = 0
+
+
 def circular() -> list[Any]:
     ring: list[Any] = []
     ring.append(ring)
@@ -78,6 +92,7 @@ FAILURES: dict[str, Callable[[], object]] = {
     "deep": lambda: deep(100_000),
     "surrogate": lambda: "\ud800" + SECRET,
     "error with bad data": raises(lambda: RPCError(5, "as it is", data=object())),
+    "error without its constructor": raises(lambda: Unmade(SECRET)),
     "coroutine": lambda: aio.sleep(0),
 }  # fmt: skip
 
@@ -248,6 +263,17 @@ async def test_reply_and_disconnect_lets_a_large_answer_and_running_handlers_fin
         assert len(await both.client.call("ready")) == 900_000
         assert await other == 5
         await both.client.wait_closed()
+
+
+@pytest.mark.row("S5", "S6")
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_farewell_without_its_constructor_says_null_and_closes(kind: str):
+    methods, _ran = handlers(raises(UnmadeFarewell))
+    async with serve(methods, TCP_URL) as server, raw_client(server) as peer:
+        answer = await peer.ask({"jsonrpc": "2.0", "id": 1, "method": kind})
+        assert answer == {"jsonrpc": "2.0", "id": 1, "result": None}
+        assert await peer.ended()
+        await until(lambda: not server.sessions)
 
 
 @pytest.mark.row("S5")
