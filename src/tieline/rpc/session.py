@@ -139,6 +139,7 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
         if not engine.has_free_room(for_call=False):
             await engine.room.wait(None, for_call=False)
         self.send_notification(method, kwargs or args)
+        engine.link.check_deaf()
 
     def batch(
         self, raise_errors: bool = False, timeout: float | Default | None = DEFAULT

@@ -281,11 +281,20 @@ class Link(LinkClosing[MachineT]):
             if self.machine.output_size > MUCH_OUTPUT and not self.is_lost:
                 self._write()
                 self._is_calm = False  # what was written may have a deadline, which `settle` has yet to see
+                self.check_deaf()
             return
         if self.machine.expects_more_output and not is_alone:
             self._cork()
         else:
             self.settle()
+
+    def check_deaf(self) -> None:
+        """Let nobody send on whose transport takes nothing more, as it does from a failed write on: they have to wait.
+
+        The end is told in another turn of the loop, and whoever only sends, on and on, would leave none to it.
+        """
+        if self.transport.is_closing():
+            self.pause_writing()
 
     def _cork(self) -> None:
         """Let what is queued from now on wait for the next turn of the loop.

@@ -124,7 +124,7 @@ class PipeWriting(UnsentBytes, Transport):
             self._emptied()
         else:
             self._steer()
-            self._check_room()
+            self._fill_up()  # whoever sends on and on would leave no turn to the end
             self._expect_end(error)
 
     def output_told(self) -> None:

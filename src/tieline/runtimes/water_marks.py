@@ -66,6 +66,11 @@ class WaterMarks:
     def _check_full(self) -> None:
         """More may be unsent than before, or too much by now."""
         if not self._is_full and self.get_write_buffer_size() > self._high:
+            self._fill_up()
+
+    def _fill_up(self) -> None:
+        """Take nothing more until less is unsent."""
+        if not self._is_full:
             self._is_full = True
             self._tell(self._protocol.pause_writing)
 

@@ -170,7 +170,7 @@ class LayerTransport(Transport):
 
     def is_closing(self) -> bool:
         """Return whether the connection is closing or gone."""
-        return self._state > State.OPEN
+        return self._state > State.OPEN or (self._lower is not None and self._lower.is_closing())
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return a fact about this layer or the transport below."""
