@@ -33,6 +33,8 @@ SELDOM = frozenset({
 
 # What of other runtimes a blocking client does without.
 NOT_BLOCKING = frozenset({"_ssl", "asyncio", "concurrent.futures", "ssl", "trio"})
+# And one that offers no methods.
+FOR_METHODS = frozenset({"tieline.rpc.binding", "tieline.rpc.hints"})
 
 TO_CONNECT_AND_SERVE = "import asyncio, tieline, tieline.runtimes.asyncio.backend; tieline.connect; tieline.serve"
 
@@ -132,7 +134,7 @@ def test_blocking_code_loads_neither_another_runtime_nor_tls() -> None:
     assert loaded_by("import tieline.blocking") == {"tieline", "tieline.blocking"}
     for code in ("import tieline.blocking; tieline.blocking.connect('tcp://host:1')", BLOCKING_CALL):
         loaded = loaded_by(code)
-        assert not loaded & (EXTRAS | UNWANTED | FOR_TLS | FOR_UNIX | SELDOM | NOT_BLOCKING)
+        assert not loaded & (EXTRAS | UNWANTED | FOR_TLS | FOR_UNIX | SELDOM | NOT_BLOCKING | FOR_METHODS)
         assert not any(name.startswith(("tieline.runtimes.asyncio", "asyncio.")) for name in loaded)
 
 
@@ -144,16 +146,16 @@ def test_after_connect_nothing_is_left_to_load_for_a_blocking_call() -> None:
 # What ends, failures and full windows need. Then there may be no descriptor left to load it with, or no such file any
 # more: the program may have changed its root.
 FOR_ENDS = frozenset({
-    "tieline.errors", "tieline.rpc.gate", "tieline.rpc.hints", "tieline.rpc.outcomes", "tieline.rpc.room",
-    "tieline.rpc.securing", "tieline.runtimes.lingering", "tieline.wire.framing.stray_lines",
-    "tieline.wire.jsonrpc.events", "tieline.wire.states",
+    "tieline.errors", "tieline.rpc.gate", "tieline.rpc.outcomes", "tieline.rpc.room", "tieline.rpc.securing",
+    "tieline.runtimes.lingering", "tieline.wire.framing.stray_lines", "tieline.wire.jsonrpc.events",
+    "tieline.wire.states",
 })  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("name", "needed"),
     [
-        ("tieline with asyncio", FOR_ENDS),
+        ("tieline with asyncio", FOR_ENDS | {"tieline.rpc.hints"}),
         ("tieline in blocking code", FOR_ENDS | {"tieline.runtimes.blocking.readiness"}),
     ],
 )

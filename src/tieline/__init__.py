@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from tieline.rpc.client import ClientSession, connect
     from tieline.rpc.messages import MessageSession
     from tieline.rpc.methods import Method, Methods
-    from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
+    from tieline.rpc.outcomes import ReplyAndDisconnect
+    from tieline.rpc.securing import ReplyAndStartTLS
     from tieline.rpc.server import Server, ServerSession
     from tieline.rpc.serving import serve
     from tieline.rpc.session import SessionBase
@@ -125,7 +126,8 @@ _MODULES = {
     "tieline.rpc.client": ("ClientSession", "connect"),
     "tieline.rpc.messages": ("MessageSession",),
     "tieline.rpc.methods": ("Method", "Methods"),
-    "tieline.rpc.outcomes": ("ReplyAndDisconnect", "ReplyAndStartTLS"),
+    "tieline.rpc.outcomes": ("ReplyAndDisconnect",),
+    "tieline.rpc.securing": ("ReplyAndStartTLS",),
     "tieline.rpc.server": ("Server", "ServerSession"),
     "tieline.rpc.serving": ("serve",),
     "tieline.rpc.session": ("SessionBase",),

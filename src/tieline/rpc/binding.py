@@ -21,7 +21,8 @@ from typing import Any, Final, cast
 import msgspec
 from msgspec import UNSET
 
-from tieline.rpc.hints import ArgumentsError, Convert, Slot, caller_classes, described, resolve, shown
+from tieline.rpc.hints import Convert, Slot, caller_classes, described, resolve, shown
+from tieline.rpc.outcomes import ArgumentsError
 from tieline.rpc.session_classes import Caller
 from tieline.rpc.shortcuts import compile_shortcuts
 

@@ -16,10 +16,9 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError, RPCError, TielineError
-from tieline.rpc.hints import ArgumentsError, unknown_method
 from tieline.rpc.methods import Method
-from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
-from tieline.rpc.securing import INJECTED, agree_to_tls, check_open, obstacle
+from tieline.rpc.outcomes import ArgumentsError, ReplyAndDisconnect, unknown_method
+from tieline.rpc.securing import INJECTED, ReplyAndStartTLS, agree_to_tls, check_open, obstacle
 from tieline.rpc.tasks import Tasks
 from tieline.rpc.walking import Walk, current_walk
 from tieline.runtimes.fatal import fatal_in

@@ -9,15 +9,12 @@ nor what a session is: `Caller` only marks one.
 from __future__ import annotations
 
 __all__ = [
-    "SHOWN_NAME",
-    "ArgumentsError",
     "Convert",
     "Slot",
     "caller_classes",
     "described",
     "resolve",
     "shown",
-    "unknown_method",
 ]
 
 import enum
@@ -55,6 +52,7 @@ from msgspec.inspect import (
     type_info,
 )
 
+from tieline.rpc.outcomes import SHOWN_NAME, ArgumentsError
 from tieline.rpc.session_classes import Caller
 
 # The second argument is any hint (a class, a union, an Annotated, ...), which has no narrower type in Python 3.11.
@@ -80,16 +78,7 @@ _OUT_OF_RANGE: Final = ("Number out of range", "Integer value out of range", "Du
 _SAFE_TEXTS: Final = (*_EXPECTED, *_MALFORMED, *_OUT_OF_RANGE, "Invalid epoch timestamp", "Timestamp is out of range")
 _PATH: Final = " - at `"
 
-SHOWN_NAME: Final = 64  # a name of 1 MB is cut in messages and logs
 _SHOWN_REASON: Final = 200  # hints can be long too: a Literal of a thousand words
-
-
-class ArgumentsError(Exception):
-    """The peer's arguments do not fit the handler: the peer's fault, answered with -32602.
-
-    The text is meant for the peer: it names the parameter, what was expected and which type was seen, and holds no
-    value that the peer sent, and no text of an exception that the handler's own types raised.
-    """
 
 
 class Slot:
@@ -197,11 +186,6 @@ def shown(name: object) -> str:
     if not isinstance(name, str):
         return f"of type {type(name).__name__}"
     return repr(name) if len(name) <= SHOWN_NAME else repr(name[:SHOWN_NAME]) + "..."
-
-
-def unknown_method(name: str) -> str:
-    """Return the text for a method that nobody has; the name is the peer's, and may be long."""
-    return f'unknown method "{name}"' if len(name) <= SHOWN_NAME else f'unknown method "{name[:SHOWN_NAME]}..."'
 
 
 def described(hint: object) -> str:

@@ -1,20 +1,29 @@
 # SPDX-License-Identifier: MIT
-"""What handlers can say beyond a result, and how their failures reach the log."""
+"""What handlers can say beyond a result, why they are not called at all, and how their failures reach the log."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tieline.endpoints.secured import as_tls
-from tieline.errors import RPCError
-from tieline.rpc.hints import SHOWN_NAME
-
 if TYPE_CHECKING:
     import logging
 
-    from tieline.endpoints.secured import TLSChoice
+__all__ = ["SHOWN_NAME", "ArgumentsError", "FailureLog", "ReplyAndDisconnect", "unknown_method"]
 
-__all__ = ["FailureLog", "ReplyAndDisconnect", "ReplyAndStartTLS"]
+SHOWN_NAME: Final = 64  # a name of 1 MB is cut in messages and logs
+
+
+class ArgumentsError(Exception):
+    """The peer's arguments do not fit the handler: the peer's fault, answered with -32602.
+
+    The text is meant for the peer: it names the parameter, what was expected and which type was seen, and holds no
+    value that the peer sent, and no text of an exception that the handler's own types raised.
+    """
+
+
+def unknown_method(name: str) -> str:
+    """Return the text for a method that nobody has; the name is the peer's, and may be long."""
+    return f'unknown method "{name}"' if len(name) <= SHOWN_NAME else f'unknown method "{name[:SHOWN_NAME]}..."'
 
 
 class ReplyAndDisconnect(Exception):  # it is an order, not an error; the name is the ancestor's
@@ -28,38 +37,6 @@ class ReplyAndDisconnect(Exception):  # it is an order, not an error; the name i
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.result,), self.__dict__
-
-
-class ReplyAndStartTLS(Exception):  # as above
-    """Raised by a handler: reply with *result*, then switch the same connection to TLS, as the TLS server.
-
-    The reply is sent in plain text; later messages wait for the handshake. The other side calls `SessionBase.start_tls`
-    when it has the reply. If anything else is in progress, the request is answered with SERVER_BUSY, and nothing
-    changes. Plain text that arrives after the request ends the connection, because somebody in between may have sent
-    it. So does a handshake that fails, or takes longer than `Limits.handshake_timeout`.
-
-    Args:
-        result: The reply, a value.
-        tls: A `TLS` value with a certificate, or an ``ssl.SSLContext``. Files are read each time, so with many
-            connections pass a ready-made context: ``TLS(context=...)``.
-
-    Raises:
-        TypeError: *result* is an error, which agrees to nothing, or *tls* has the wrong type.
-        ValueError: *tls* has no settings.
-    """
-
-    def __init__(self, result: object, tls: TLSChoice) -> None:
-        super().__init__()  # as above
-        if isinstance(result, RPCError):
-            raise TypeError("an error does not start TLS: raise it by itself")
-        settings = as_tls(tls)
-        if settings is None:
-            raise ValueError(f"ReplyAndStartTLS takes a TLS value or an ssl.SSLContext, not {tls!r}")
-        self.result = result
-        self.tls = settings
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.result, self.tls), self.__dict__
 
 
 SECONDS_BETWEEN: Final = 1.0

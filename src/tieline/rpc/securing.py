@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tieline.endpoints.secured import as_tls, with_name
-from tieline.errors import LocalProtocolError, RemoteProtocolError
+from tieline.errors import LocalProtocolError, RemoteProtocolError, RPCError
 from tieline.wire.addresses import named
 
 if TYPE_CHECKING:
@@ -22,9 +22,41 @@ if TYPE_CHECKING:
     from tieline.runtimes.link import Link
     from tieline.runtimes.tls.records import Context
 
-__all__ = ["INJECTED", "agree_to_tls", "ask_for_tls", "check_open", "client_settings", "obstacle"]
+__all__ = ["INJECTED", "ReplyAndStartTLS", "agree_to_tls", "ask_for_tls", "check_open", "client_settings", "obstacle"]
 
 INJECTED: Final = "data came in plain text behind what agreed on TLS"
+
+
+class ReplyAndStartTLS(Exception):  # it is an order, not an error; the name is the ancestor's
+    """Raised by a handler: reply with *result*, then switch the same connection to TLS, as the TLS server.
+
+    The reply is sent in plain text; later messages wait for the handshake. The other side calls `SessionBase.start_tls`
+    when it has the reply. If anything else is in progress, the request is answered with SERVER_BUSY, and nothing
+    changes. Plain text that arrives after the request ends the connection, because somebody in between may have sent
+    it. So does a handshake that fails, or takes longer than `Limits.handshake_timeout`.
+
+    Args:
+        result: The reply, a value.
+        tls: A `TLS` value with a certificate, or an ``ssl.SSLContext``. Files are read each time, so with many
+            connections pass a ready-made context: ``TLS(context=...)``.
+
+    Raises:
+        TypeError: *result* is an error, which agrees to nothing, or *tls* has the wrong type.
+        ValueError: *tls* has no settings.
+    """
+
+    def __init__(self, result: object, tls: TLSChoice) -> None:
+        super().__init__()  # without the result: what is printed or logged of it must not show what it holds
+        if isinstance(result, RPCError):
+            raise TypeError("an error does not start TLS: raise it by itself")
+        settings = as_tls(tls)
+        if settings is None:
+            raise ValueError(f"ReplyAndStartTLS takes a TLS value or an ssl.SSLContext, not {tls!r}")
+        self.result = result
+        self.tls = settings
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.result, self.tls), self.__dict__
 
 
 def obstacle(link: Link, *, running: int) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tieline.errors import LocalProtocolError
 from tieline.rpc.call_engine import CallEngine
 from tieline.rpc.calls import CallCore
-from tieline.rpc.hints import unknown_method
 from tieline.rpc.life import SessionLife
+from tieline.rpc.outcomes import unknown_method
 from tieline.rpc.securing import ask_for_tls, client_settings
 from tieline.rpc.session_classes import overrides
 from tieline.wire.anew import told_anew

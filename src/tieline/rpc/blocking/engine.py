@@ -11,7 +11,7 @@ from msgspec import UNSET
 from tieline.errors import RPCError
 from tieline.rpc.call_engine import CallEngine
 from tieline.rpc.handling import Handling
-from tieline.rpc.hints import unknown_method
+from tieline.rpc.outcomes import unknown_method
 from tieline.runtimes.blocking.crew import DEEPEST
 from tieline.runtimes.blocking.waiters import Waiter
 

@@ -10,7 +10,7 @@ from tieline.rpc.blocking.batching import Batching
 from tieline.rpc.blocking.engine import BlockingEngine
 from tieline.rpc.blocking.life import BlockingLife, check_plain
 from tieline.rpc.calls import CallCore, check_frames_bytes, new_connection
-from tieline.rpc.hints import unknown_method
+from tieline.rpc.outcomes import unknown_method
 from tieline.rpc.securing import ask_for_tls, client_settings
 from tieline.rpc.session_classes import overrides
 from tieline.runtimes.blocking.backend import BlockingBackend
