@@ -112,7 +112,7 @@ class WebSocketClient(WebSocketStream):
             # RFC 9110, section 15.2: hints before the answer proper, to be passed over by who does not know them.
             self._interim_heads += 1
             if self._interim_heads > _MAX_INTERIM_HEADS:
-                self.error = WebSocketRefused("the response to the WebSocket handshake does not come, only interim ones")
+                self.error = WebSocketRefused("there is no response to the WebSocket handshake, only interim ones")
             return
         if status != _SWITCHING_PROTOCOLS:
             self.error = _refusal(status)
