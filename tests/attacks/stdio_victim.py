@@ -17,6 +17,10 @@ from tests.attacks.attacked import ROOT
 from tests.attacks.framings import FRAMERS
 from tests.attacks.raw import PATIENCE, Peer
 
+# Seconds that a server which has closed its output may take no more bytes, until nobody is thought to read them. It
+# lingers for one; its process may live on, with a pipe that is full.
+UNREAD = 5.0
+
 
 class PipePeer(Peer):
     """An attacker that has the other ends of a server's pipes."""
@@ -49,9 +53,12 @@ class PipePeer(Peer):
             if left <= 0:
                 return False
             wanted = [self._stdout] if reads and not self.ended else []
-            readable, writable, _ = select.select(wanted, [self._stdin], [], left)
+            has_ended = self.ended
+            readable, writable, _ = select.select(wanted, [self._stdin], [], min(left, UNREAD) if has_ended else left)
             if readable:
                 self._read()
+            elif has_ended and not writable:
+                return False
             if writable:
                 try:
                     count = os.write(self._stdin.fileno(), view[: 1 << 16])
