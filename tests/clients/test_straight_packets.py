@@ -645,7 +645,9 @@ def test_no_signal_leaves_a_receiver_or_a_sender_behind_that_is_gone() -> None:
                 was_interrupted = interrupted_behind(partial(work, client), place)
                 with suppress(ConnectionLost, BrokenPipeError):
                     theirs.sendall(b"2\n")
-                    assert client.recv_packet(timeout=30) in ("1", "2"), place
+                    # Who is interrupted may have taken the first. What is left unread would have `close` linger.
+                    got = client.recv_packet(timeout=30)
+                    assert got == "2" or (got, client.recv_packet(timeout=30)) == ("1", "2"), place
                     client.send_packet("behind", timeout=30)
         assert place > 20
     gc.collect()
