@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tieline import FramerBase, Limits, NewlineFramer
+from tests.wire.limited import limited
+from tieline import FramerBase, NewlineFramer
 from tieline.wire.messages import MessageConnection, MessageReceived
 from tieline.wire.one_way import ConnectionEnded
 from tieline.wire.states import State
@@ -15,8 +16,7 @@ PING = (b"ping", b"12345678")
 
 
 def machine_of(framer: FramerBase[Any] | None = None, *, accepted: bool = True, **limits: Any) -> MessageConnection:
-    resolved = Limits(**limits).resolved(accepted=accepted)
-    machine = MessageConnection(framer or NewlineFramer(), resolved, accepted=accepted)
+    machine = MessageConnection(framer or NewlineFramer(), limited(accepted=accepted, **limits), accepted=accepted)
     machine.start(0.0)
     return machine
 

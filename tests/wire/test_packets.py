@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.wire.limited import limited
 from tieline.errors import (
     ClientClosedError,
     ConnectionLost,
@@ -27,7 +28,6 @@ from tieline.errors import (
 )
 from tieline.wire.converters import AbstractPacketConverter
 from tieline.wire.default import NOTHING
-from tieline.wire.limits import Limits
 from tieline.wire.one_way import ConnectionEnded
 from tieline.wire.packets import MAX_AHEAD, MAX_UNTAKEN, PacketConnection, PacketEvent
 from tieline.wire.protocols import StreamProtocol
@@ -46,7 +46,7 @@ LINES = StreamProtocol(StringLineSerializer())
 
 
 def connection(protocol: Any = LINES, *, accepted: bool = False, **limits: Any) -> PacketConnection:
-    machine = PacketConnection(protocol, Limits(**limits).resolved(accepted=accepted), accepted=accepted)
+    machine = PacketConnection(protocol, limited(accepted=accepted, **limits), accepted=accepted)
     machine.start(0.0)
     return machine
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, Raw
 
+from tests.wire.limited import limited
 from tieline.errors import RPCError
 from tieline.wire.default import NOTHING
 from tieline.wire.framing.newline import NewlineFramer
@@ -23,7 +24,6 @@ from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
 from tieline.wire.jsonrpc.writing import LONGEST_SETTLED, Reply, Settled
-from tieline.wire.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,7 +48,7 @@ def connection(
     What the peer costs counts only where a test says so: it depends on how bytes were cut, and on the clock.
     """
     limits.setdefault("governance", UNGOVERNED)
-    resolved = Limits(**limits).resolved(accepted=accepted)
+    resolved = limited(accepted=accepted, **limits)
     assert isinstance(resolved.max_message, int | None)
     framed = framer.with_limit(resolved.max_message or 0)
     return LoneConnection(protocol, framed, resolved, accepted=accepted, longest_read=0.0)

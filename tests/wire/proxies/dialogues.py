@@ -37,9 +37,11 @@ def whole(data: bytes, _wanted: Callable[[], int]) -> Iterator[bytes]:
     yield data
 
 
+BYTES = [bytes([byte]) for byte in range(256)]
+
+
 def bytewise(data: bytes, _wanted: Callable[[], int]) -> Iterator[bytes]:
-    for byte in data:
-        yield bytes([byte])
+    return map(BYTES.__getitem__, data)
 
 
 def as_wanted(data: bytes, wanted: Callable[[], int]) -> Iterator[bytes]:
@@ -71,7 +73,7 @@ def play(row: Row, way: Callable[[bytes, Callable[[], int]], Iterator[bytes]] = 
         assert dialogue.data_to_send() == b""
         assert dialogue.wanted > 0
         given = reply + (tail if number == len(row.steps) - 1 else b"")
-        taken = sum(dialogue.receive_data(piece) for piece in way(given, lambda: dialogue.wanted))
+        taken = sum(map(dialogue.receive_data, way(given, lambda: dialogue.wanted)))
         assert taken <= len(reply)
         if row.error is None:
             assert taken == len(reply)
