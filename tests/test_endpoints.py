@@ -72,13 +72,15 @@ BAD_URLS = [
     ("", "no scheme"),
     (
         "localhost",
-        "must start with one of tcp:, tls:, unix:, ws:, wss:, udp:, unix-dgram:, cmd:, stdio: but has no scheme",
+        "of tcp:, tls:, unix:, ws:, wss:, udp:, unix-dgram:, cmd:, stdio: but has no scheme: write tcp://host:port$",
     ),
     (
         "localhost:80",
         "tcp:, tls:, unix:, ws:, wss:, udp:, unix-dgram:, cmd:, stdio: but has the scheme 'localhost'",
     ),
-    ("http://host:80", "the scheme 'http'$"),
+    ("http://host:80", "the scheme 'http': a WebSocket is ws://host:port/path$"),
+    ("HTTPS://host", "the scheme 'HTTPS': a WebSocket is wss://host:port/path$"),
+    ("ftp://host:80", "the scheme 'ftp'$"),
     ("127.0.0.1:80", "has the scheme '127[.]0[.]0[.]1': write tcp://host:port$"),
     ("/run/socket", "has no scheme: write unix:path$"),
     ("x" * 99 + ":", "the scheme '" + "x" * 32 + "'"),
@@ -184,7 +186,8 @@ BAD_TCP: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"host": ()}, ValueError, "empty sequence"),
     ({"host": ["a", ""]}, ValueError, "must not be empty"),
     ({"host": ["a", None]}, TypeError, "host must be a str, not NoneType"),
-    ({"host": b"a"}, TypeError, "host must be a str, not int"),
+    ({"host": b"a"}, TypeError, "host must be a str, several of them or None, not bytes"),
+    ({"host": 80}, TypeError, "host must be a str, several of them or None, not int"),
     ({"host": "[::1]"}, ValueError, "without brackets"),
     ({"host": "a b"}, ValueError, "spaces"),
     ({"host": "a\N{NO-BREAK SPACE}b"}, ValueError, "spaces"),
@@ -348,7 +351,7 @@ def test_who_needs_a_stream_says_so(url: str) -> None:
             use(url)
         with pytest.raises(TypeError, match=text):
             use(parse(url))
-    with pytest.raises(TypeError, match=r"an endpoint or a URL is needed, not int$"):
+    with pytest.raises(TypeError, match=r"URL is needed, not int: write tcp://host:port, or TCP\(host, port\)$"):
         connection_endpoint(5)  # type: ignore[arg-type]  # the mistake that is shown
     with pytest.raises(TypeError, match="not tuple: write tcp://host:port"):
         connection_endpoint(("host", 80))  # type: ignore[arg-type]  # the mistake that is shown

@@ -156,6 +156,13 @@ class Nameless:
         return 1
 
 
+@pytest.mark.parametrize("wrong", [3, [add]], ids=type)
+def test_what_cannot_be_called_is_refused_as_such(wrong: Any) -> None:
+    """As where a function was called by mistake, and its result is registered."""
+    with pytest.raises(TypeError, match=rf"^method\(\) takes a function, not {type(wrong).__name__}$"):
+        Methods().method(wrong)
+
+
 @pytest.mark.parametrize("function", [functools.partial(add, 1), lambda: 1, Nameless()], ids=type)
 def test_what_has_no_name_of_its_own_needs_one(function: Callable[..., object]) -> None:
     methods = Methods()

@@ -50,6 +50,13 @@ def theirs(kind: type, **options: bool) -> Any:
     return dataclasses.dataclass(frozen=True, **options)(type(kind.__name__, (), body))
 
 
+class Mistaken:
+    """A value whose fields have names that can be misspelt."""
+
+    number: int = 1
+
+
+OurMistaken: Any = value_class(frozen=True, slots=True)(Mistaken)
 OurPlain: Any = value_class(frozen=True, slots=True)(Plain)
 OurNamed: Any = value_class(frozen=True, slots=True, kw_only=True)(Named)
 OurChecked: Any = value_class(frozen=True, slots=True)(Checked)
@@ -110,10 +117,11 @@ def test_arguments_are_taken_and_refused_as_by_the_standard_library(
         (lambda: OurPlain(1, "x", (), a=2), "got multiple values for argument 'a'"),
         (lambda: OurPlain(1, "x", (), d=2), "got an unexpected keyword argument 'd'"),
         (lambda: OurPlain(1, d=2), "got an unexpected keyword argument 'd'"),
+        (lambda: OurMistaken(numbre=2), r"got an unexpected keyword argument 'numbre': did you mean 'number'\?"),
     ],
 )
 def test_the_error_says_what_is_wrong_with_the_arguments(make: Callable[[], object], told: str) -> None:
-    with pytest.raises(TypeError, match=rf"^(Plain|Named)\.__init__\(\) {told}$"):
+    with pytest.raises(TypeError, match=rf"^(Plain|Named|Mistaken)\.__init__\(\) {told}$"):
         make()
 
 

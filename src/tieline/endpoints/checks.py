@@ -126,8 +126,11 @@ def checked_hosts(host: str | Sequence[str]) -> str | tuple[str, ...]:
 
     Raises:
         ValueError: There is none, or one that no host can be.
-        TypeError: One is no text.
+        TypeError: One is no text, or it is neither one nor several.
     """
+    seen: object = host
+    if not isinstance(seen, Sequence) or isinstance(seen, bytes):
+        raise TypeError(f"host must be a str, several of them or None, not {type(seen).__name__}")
     hosts = (host,) if isinstance(host, str) else tuple(host)
     if not hosts:
         raise ValueError("hosts must not be an empty sequence; None stands for all interfaces")

@@ -79,9 +79,18 @@ def connection_endpoint(where: str | Endpoint) -> Endpoint:
 
 def _lead(found: object) -> str:
     """Return how to write what other libraries take in the place of an endpoint, for the end of an error."""
-    if isinstance(found, tuple):
-        return ": write tcp://host:port, or TCP(host, port)"
-    return ": write unix:path, or UnixStream(path)" if isinstance(found, os.PathLike) else ""
+    if isinstance(found, os.PathLike):
+        return ": write unix:path, or UnixStream(path)"
+    return ": write tcp://host:port, or TCP(host, port)"
+
+
+def _lead_from(scheme: str, rest: str) -> str:
+    """Return how to write a URL that has another scheme or none, for the end of an error; nothing = who knows."""
+    if scheme.lower() in _OF_BROWSERS:
+        return f": a WebSocket is {_OF_BROWSERS[scheme.lower()]}://host:port/path"
+    if "/" in scheme:
+        return ": write unix:path"
+    return ": write tcp://host:port" if rest.isdigit() or not rest else ""
 
 
 # Endpoints are values, and a program has few of them: one that connects often need not read its URL each time.
@@ -92,8 +101,7 @@ def _parse(url: str) -> Endpoint | DatagramEndpoint:
     if parser is None:
         known = ", ".join(f"{name}:" for name in _PARSERS)
         seen = f"the scheme {scheme[:32]!r}" if colon else "no scheme"
-        lead = ": write tcp://host:port" if rest.isdigit() else ": write unix:path" if "/" in scheme else ""
-        raise ValueError(f"a URL must start with one of {known} but has {seen}{lead}")
+        raise ValueError(f"a URL must start with one of {known} but has {seen}{_lead_from(scheme, rest)}")
     is_command = parser is parse_command  # whose words are apart by spaces
     if not is_command and any(character <= " " or character == "\x7f" for character in rest):
         raise ValueError(f"a {scheme} URL must hold no spaces and no control characters; write them as %XX")
@@ -171,6 +179,8 @@ def _path(rest: str, scheme: str) -> str:
             raise ValueError(f"a {scheme} URL has no query and no fragment; in a path, write {mark!r} as {quote(mark)}")
     return os.fsdecode(unquote_to_bytes(rest))
 
+
+_OF_BROWSERS: Final = {"http": "ws", "https": "wss"}
 
 _PARSERS: Final[dict[str, Callable[[str], Endpoint | DatagramEndpoint]]] = {
     "tcp": partial(_parse_tcp, scheme="tcp", tls=None),

@@ -270,6 +270,8 @@ class Methods:
     def _register(self, function: F, *, name: str | None, ordered: bool, replace: bool) -> F:
         if isinstance(function, str):
             raise TypeError(f"method() takes a function: did you mean @methods.method(name={function!r})?")
+        if not callable(function):
+            raise TypeError(f"method() takes a function, not {type(function).__name__}")
         if name is None:
             name = getattr(function, "__name__", None)
             if name is None or name == "<lambda>":

@@ -104,7 +104,11 @@ class Value:
         call = f"{type(self).__name__}.__init__()"
         for name in given:
             if name not in self.__value_names__:
-                return TypeError(f"{call} got an unexpected keyword argument {name!r}")
+                from difflib import get_close_matches  # lazily, for mistakes alone
+
+                close = get_close_matches(name, self.__value_names__, 1)
+                lead = f": did you mean {close[0]!r}?" if close else ""
+                return TypeError(f"{call} got an unexpected keyword argument {name!r}{lead}")
         missing = [name for name in self.__value_names__ if name not in given and name not in self.__value_defaults__]
         return TypeError(f"{call} is missing {', '.join(map(repr, missing))}")
 
