@@ -53,7 +53,7 @@ class AsyncTCPNetworkClient(InternetFacts, AsyncStreamClient[SentT_contra, Recei
         TypeError: An argument of the wrong kind; with a given socket also those for connecting.
         ValueError: Arguments that make no sense, or a socket of another kind.
         OSError: The given socket is not connected (ENOTCONN).
-        NotImplementedError: There is no runtime of that name.
+        NotImplementedError: There is no backend of that name.
     """
 
     __slots__ = ()

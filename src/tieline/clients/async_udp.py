@@ -21,24 +21,24 @@ __all__ = ["AsyncUDPNetworkClient"]
 
 
 class AsyncUDPNetworkClient(InternetFacts, AsyncDatagramClient[SentT_contra, ReceivedT_co]):
-    """Sends and receives packets over UDP, one datagram each, on asyncio or trio.
+    """A packet client over UDP, one packet per datagram, on asyncio or trio.
 
-    It connects in ``async with``, by ``wait_connected``, or when it is first used; the constructor does no I/O. The
-    socket is connected, so the system drops what comes from anybody but the peer.
+    It connects in ``async with``, in ``wait_connected``, or when it is first used; the constructor does no I/O. The
+    socket is connected, so the system drops datagrams from any other address.
 
     Args:
-        address: Host and port; or a connected socket, which then is the client's alone to close.
-        protocol: What packets are.
-        backend: "asyncio", "trio" or an ``AsyncBackend``; None = that which runs.
+        address: Host and port; or a connected socket, which then belongs to the client.
+        protocol: The format of packets.
+        backend: "asyncio", "trio" or an `AsyncBackend`; None = the running one.
         local_address: Host and port to send from.
-        family: AF_INET or AF_INET6 to stay within; AF_UNSPEC = as the address has it.
+        family: AF_INET or AF_INET6 = only addresses of that family; AF_UNSPEC = any.
         proxy: A SOCKS5 proxy, or its URL.
 
     Raises:
-        TypeError: An argument of the wrong kind; with a given socket also those that are for connecting only.
+        TypeError: An argument of the wrong kind; with a given socket also those for connecting.
         ValueError: Arguments that make no sense, or a socket of another kind.
         OSError: The given socket is not connected (ENOTCONN).
-        NotImplementedError: There is no runtime of that name.
+        NotImplementedError: There is no backend of that name.
     """
 
     __slots__ = ()

@@ -27,25 +27,25 @@ __all__ = ["AsyncUnixDatagramClient"]
 
 
 class AsyncUnixDatagramClient(UnixFacts, AsyncDatagramClient[SentT_contra, ReceivedT_co]):
-    """Sends and receives packets over a Unix datagram socket, one datagram each, on asyncio or trio.
+    """A packet client over a Unix datagram socket, one packet per datagram, on asyncio or trio.
 
-    It connects in ``async with``, by ``wait_connected``, or when it is first used; the constructor does no I/O. None of
-    its packets is lost: who sends too much waits.
+    It connects in ``async with``, in ``wait_connected``, or when it is first used; the constructor does no I/O. No
+    packet is lost: when the peer's buffer is full, sending waits.
 
     Args:
-        path: The path, with a NUL in front for an abstract name; or a connected socket, which then is
-            the client's alone to close.
-        protocol: What packets are.
-        backend: "asyncio", "trio" or an ``AsyncBackend``; None = that which runs.
-        local_path: The client's own name, for the peer to answer to; a file that is made for it is not removed. None =
-            the system chooses one (Linux).
+        path: The path of the socket; a leading NUL is a name in Linux's abstract namespace. Or a connected socket,
+            which then belongs to the client.
+        protocol: The format of packets.
+        backend: "asyncio", "trio" or an `AsyncBackend`; None = the running one.
+        local_path: The path that the client binds, to which the peer sends its answers; its file is not removed. None =
+            the system chooses an abstract name (Linux only).
 
     Raises:
         TypeError: An argument of the wrong kind; with a given socket also *local_path*.
-        ValueError: A path that no socket can have, a socket of another kind, or no name where the system chooses none.
+        ValueError: An invalid path, a socket of another kind, or no *local_path* where the system does not choose one.
         OSError: The given socket is not connected (ENOTCONN).
-        NotImplementedError: There is no runtime of that name.
-        UnsupportedOperation: This system has no Unix sockets.
+        NotImplementedError: There is no backend of that name.
+        UnsupportedOperation: This platform has no Unix sockets.
     """
 
     __slots__ = ()

@@ -31,25 +31,25 @@ __all__ = ["AsyncUnixStreamClient"]
 
 
 class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_contra, ReceivedT_co]):
-    """Sends and receives packets over a Unix stream socket, on asyncio or trio.
+    """A packet client over a Unix stream socket, on asyncio or trio.
 
-    It connects in ``async with``, by ``wait_connected``, or when it is first used; the constructor does no I/O.
+    It connects in ``async with``, in ``wait_connected``, or when it is first used; the constructor does no I/O.
 
     Args:
-        path: The path, with a NUL in front for an abstract name; or a connected socket, which then is
-            the client's alone to close.
-        protocol: What packets are.
-        backend: "asyncio", "trio" or an ``AsyncBackend``; None = that which runs.
-        local_path: The client's own name, for the peer to see; a file that is made for it is not removed. None = none.
-        max_recv_size: How many bytes a receive with ancillary data reads at most; None = 64 KiB. How much others read
-            at once the runtime knows best.
+        path: The path of the socket; a leading NUL is a name in Linux's abstract namespace. Or a connected socket,
+            which then belongs to the client.
+        protocol: The format of packets.
+        backend: "asyncio", "trio" or an `AsyncBackend`; None = the running one.
+        local_path: The path that the client binds, visible to the peer; its file is not removed. None = no path.
+        max_recv_size: The maximum number of bytes per read for a receive with ancillary data; None = 64 KiB. It does
+            not affect other receives.
 
     Raises:
         TypeError: An argument of the wrong kind; with a given socket also *local_path*.
-        ValueError: A path that no socket can have, or a socket of another kind.
+        ValueError: An invalid path, or a socket of another kind.
         OSError: The given socket is not connected (ENOTCONN).
-        NotImplementedError: There is no runtime of that name.
-        UnsupportedOperation: This system has no Unix sockets.
+        NotImplementedError: There is no backend of that name.
+        UnsupportedOperation: This platform has no Unix sockets.
     """
 
     __slots__ = ("_beside", "_read_size")

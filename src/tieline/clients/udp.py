@@ -20,27 +20,27 @@ __all__ = ["UDPNetworkClient"]
 
 
 class UDPNetworkClient(InternetFacts, DatagramClient[SentT_contra, ReceivedT_co]):
-    """Sends and receives packets over UDP, one datagram each, in blocking code. Safe for any number of threads.
+    """A packet client over UDP, one packet per datagram, in blocking code. It may be used by any number of threads.
 
-    The constructor looks the name up and connects the socket, so that the system drops what comes from anybody but the
-    peer. Nothing is sent by that: nobody need be there.
+    The constructor resolves the host and connects the socket, so the system drops datagrams from any other address. It
+    sends nothing, and does not find out whether the peer is there.
 
     Args:
-        address: Host and port; or a connected socket, which then is the client's alone to close.
-        protocol: What packets are.
+        address: Host and port; or a connected socket, which then belongs to the client.
+        protocol: The format of packets.
         local_address: Host and port to send from.
-        family: AF_INET or AF_INET6 to stay within; AF_UNSPEC = as the address has it.
-        connect_timeout: Seconds for what is said to the proxy; None = as long as it takes.
+        family: AF_INET or AF_INET6 = only addresses of that family; AF_UNSPEC = any.
+        connect_timeout: Seconds for the dialogue with the proxy; None = unlimited. Without a proxy it is not used.
         proxy: A SOCKS5 proxy, or its URL.
-        retry_interval: Seconds after which whoever waits looks at the socket again; nobody depends on that, since he is
-            woken. ``math.inf`` = never.
+        retry_interval: Seconds after which a waiting thread checks the socket again; ``math.inf`` = never. Accepted for
+            compatibility, and not needed: threads that wait are woken at once.
 
     Raises:
-        TypeError: An argument of the wrong kind; with a given socket also those that are for connecting only.
+        TypeError: An argument of the wrong kind; with a given socket also those for connecting.
         ValueError: Arguments that make no sense, or a socket of another kind.
-        OSError: No such host, no way to get there, or the proxy refuses; or the given socket is not connected
-            (ENOTCONN).
-        TimeoutError: Not within that time.
+        OSError: The host cannot be resolved, there is no route to it, or the proxy refuses; or the given socket is not
+            connected (ENOTCONN).
+        TimeoutError: Not connected within that time.
     """
 
     __slots__ = ()

@@ -24,24 +24,26 @@ __all__ = ["UnixDatagramClient"]
 
 
 class UnixDatagramClient(UnixFacts, DatagramClient[SentT_contra, ReceivedT_co]):
-    """Sends and receives packets over a Unix datagram socket, one datagram each, in blocking code.
+    """A packet client over a Unix datagram socket, one packet per datagram, in blocking code.
 
-    Safe for any number of threads. The constructor connects. None of its packets is lost: who sends too much waits.
+    The constructor connects. It may be used by any number of threads. No packet is lost: when the peer's buffer is
+    full, sending waits.
 
     Args:
-        path: The path, with a NUL in front for an abstract name; or a connected socket, which then is
-            the client's alone to close.
-        protocol: What packets are.
-        local_path: The client's own name, for the peer to answer to; a file that is made for it is not removed. None =
-            the system chooses one (Linux).
-        retry_interval: Seconds after which whoever waits looks at the socket again; nobody depends on that, since he is
-            woken. ``math.inf`` = never.
+        path: The path of the socket; a leading NUL is a name in Linux's abstract namespace. Or a connected socket,
+            which then belongs to the client.
+        protocol: The format of packets.
+        local_path: The path that the client binds, to which the peer sends its answers; its file is not removed. None =
+            the system chooses an abstract name (Linux only).
+        retry_interval: Seconds after which a waiting thread checks the socket again; ``math.inf`` = never. Accepted for
+            compatibility, and not needed: threads that wait are woken at once.
 
     Raises:
         TypeError: An argument of the wrong kind; with a given socket also *local_path*.
-        ValueError: A path that no socket can have, a socket of another kind, or no name where the system chooses none.
-        OSError: Nobody there (FileNotFoundError: no such path); or the given socket is not connected (ENOTCONN).
-        UnsupportedOperation: This system has no Unix sockets.
+        ValueError: An invalid path, a socket of another kind, or no *local_path* where the system does not choose one.
+        OSError: The peer cannot be reached (FileNotFoundError: no such path); or the given socket is not connected
+            (ENOTCONN).
+        UnsupportedOperation: This platform has no Unix sockets.
     """
 
     __slots__ = ()

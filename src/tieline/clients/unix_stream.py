@@ -32,26 +32,27 @@ _NOT_SENT = "the packet was not sent in time"
 
 
 class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, ReceivedT_co]):
-    """Sends and receives packets over a Unix stream socket, in blocking code. Safe for any number of threads.
+    """A packet client over a Unix stream socket, in blocking code. It may be used by any number of threads.
 
     The constructor connects.
 
     Args:
-        path: The path, with a NUL in front for an abstract name; or a connected socket, which then is
-            the client's alone to close.
-        protocol: What packets are.
-        connect_timeout: Seconds for connecting; None = as long as it takes.
-        local_path: The client's own name, for the peer to see; a file that is made for it is not removed. None = none.
-        max_recv_size: How many bytes a receive with ancillary data reads at most; None = 64 KiB. How much others read
-            at once the runtime knows best.
-        retry_interval: Kept for programs that give it: whoever waits is woken at once.
+        path: The path of the socket; a leading NUL is a name in Linux's abstract namespace. Or a connected socket,
+            which then belongs to the client.
+        protocol: The format of packets.
+        connect_timeout: Seconds for connecting; None = unlimited.
+        local_path: The path that the client binds, visible to the peer; its file is not removed. None = no path.
+        max_recv_size: The maximum number of bytes per read for a receive with ancillary data; None = 64 KiB. It does
+            not affect other receives.
+        retry_interval: Accepted for compatibility, and not needed: threads that wait are woken at once.
 
     Raises:
-        TypeError: An argument of the wrong kind; with a given socket also those that are for connecting only.
-        ValueError: A path that no socket can have, or a socket of another kind.
-        OSError: Nobody there (FileNotFoundError: no such path); or the given socket is not connected (ENOTCONN).
-        TimeoutError: Not within that time.
-        UnsupportedOperation: This system has no Unix sockets.
+        TypeError: An argument of the wrong kind; with a given socket also those for connecting.
+        ValueError: An invalid path, or a socket of another kind.
+        OSError: The peer cannot be reached (FileNotFoundError: no such path); or the given socket is not connected
+            (ENOTCONN).
+        TimeoutError: Not connected within that time.
+        UnsupportedOperation: This platform has no Unix sockets.
     """
 
     __slots__ = ("_beside",)

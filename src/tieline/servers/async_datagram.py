@@ -31,14 +31,15 @@ __all__ = ["AsyncDatagramServer"]
 
 
 class AsyncDatagramServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co]):
-    """A server of packets that are datagrams, one each; see its subclasses.
+    """The base of packet servers over datagrams, one packet per datagram.
 
-    The handler is called with each packet and its `DatagramPeer`. Those of one address are handled one after the other,
-    those of several at the same time. When a handler fails that is logged, and the next packet is handled. One that
-    takes longer than `Limits.handler_timeout` is cancelled.
+    The handler is called with each packet and its `DatagramPeer`. Packets from one address are handled one after
+    another, those from different addresses concurrently. When a handler raises, the error is logged, and the next
+    packet is handled. A handler that runs longer than `Limits.handler_timeout` is cancelled.
 
-    What finds no room is dropped and counted: of more than `Limits.max_peers` addresses at work at once, of more than
-    `Limits.max_waiting_per_peer` waiting of one, and of more bytes waiting than `Limits.max_pending_size`.
+    Packets are dropped, and counted, when `Limits.max_peers` addresses are being served already, when
+    `Limits.max_waiting_per_peer` packets from that address are waiting, or when the waiting packets would exceed
+    `Limits.max_pending_size` bytes.
     """
 
     if not TYPE_CHECKING:
@@ -68,12 +69,12 @@ class AsyncDatagramServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co
 
     @property
     def peers(self) -> int:
-        """Of how many addresses something is being handled now."""
+        """The number of addresses whose packets are being handled."""
         return self._room.peers
 
     @property
     def received(self) -> int:
-        """How many datagrams have come since the server began to listen."""
+        """The number of datagrams received since the server began to listen."""
         return sum(service.received for service in self._services)
 
     @property
@@ -83,7 +84,7 @@ class AsyncDatagramServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co
 
     @property
     def faulty(self) -> int:
-        """How many of them were no packets."""
+        """The number of datagrams received that were not valid packets."""
         return sum(service.packets.faults for service in self._services)
 
     def _work(self) -> str:

@@ -32,12 +32,12 @@ __all__ = ["AsyncStreamServer"]
 
 
 class AsyncStreamServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co]):
-    """A server of packets over streams; see its subclasses.
+    """The base of packet servers over streams.
 
-    Each connection gets a packet client and a task that runs the handler with it. When the handler returns, the
-    connection is closed, behind all that was sent. When it fails, so is the connection, and no other; that is logged.
-    When the peer ends the connection the handler finds out as it receives or sends; it is not cancelled for that, since
-    there may be packets that it has not seen yet.
+    Each connection gets a packet client and a task that runs the handler with it. When the handler returns, what it has
+    sent is written and the connection is closed. When it raises, the error is logged and only its connection is closed.
+    When the peer ends the connection, the handler finds out when it receives or sends; it is not cancelled, since there
+    may be packets that it has not received yet.
     """
 
     if not TYPE_CHECKING:
@@ -72,7 +72,7 @@ class AsyncStreamServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co])
 
     @property
     def connections(self) -> int:
-        """How many connections there are now, handlers that outlive theirs included."""
+        """The number of connections, including those that have ended while their handler still runs."""
         return len(self._at_work)
 
     def _work(self) -> str:

@@ -22,21 +22,21 @@ __all__ = ["AsyncUDPNetworkServer"]
 
 
 class AsyncUDPNetworkServer(AsyncDatagramServer[SentT_contra, ReceivedT_co]):
-    """Serves packets over UDP, on asyncio or trio. ``async with`` listens, and shuts down at the end.
+    """A packet server over UDP, on asyncio or trio. ``async with`` listens, and shuts down at the end.
 
     Args:
         handler: An async function; called with each packet and the peer that sent it.
-        address: Host and port. A host of None or "" is all interfaces, of IPv4 and of IPv6, several are a list; port 0:
-            the system chooses. Or a `tieline.UDP` endpoint, or a bound socket of datagrams, which the server owns once
-            it listens. There is a socket for each address; a peer is answered from the one that it has sent to, and who
-            sends to two of them is two peers.
-        protocol: What packets are.
-        limits: What peers may cost; None = the defaults.
+        address: Host and port. A host of None or "" is all interfaces, IPv4 and IPv6, several are a list; port 0: the
+            system chooses. Or a `tieline.UDP` endpoint, or a bound datagram socket, which the server owns once it
+            listens. Each address has its own socket; a peer is answered from the address that it sent to, and a sender
+            that uses two of them counts as two peers.
+        protocol: The format of packets.
+        limits: Limits on what peers may use; None = the defaults.
         reuse_port: Let several servers listen on one port (SO_REUSEPORT).
 
     Raises:
         TypeError: An argument of the wrong kind.
-        ValueError: No server can listen there.
+        ValueError: A server cannot listen there.
     """
 
     def __init__(

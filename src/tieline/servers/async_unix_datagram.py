@@ -23,30 +23,31 @@ __all__ = ["AsyncUnixDatagramServer"]
 
 
 class AsyncUnixDatagramServer(AsyncDatagramServer[SentT_contra, ReceivedT_co]):
-    """Serves packets on a Unix datagram socket, on asyncio or trio. ``async with`` listens, and shuts down at the end.
+    """A packet server on a Unix datagram socket, on asyncio or trio. ``async with`` listens, and shuts down at the end.
 
-    A file that a dead server left is taken over, one of a live socket never; its own is removed when it closes.
+    The socket file of a server that no longer runs is replaced; that of an open socket never is. The server removes its
+    own when it closes.
 
-    The system counts what a peer has not read as unsent by the server's socket. So a peer that never reads can use up
-    that room, and answers to others wait as well until it is gone: let nobody send whom you do not trust so far, by
-    *mode*.
+    The system counts answers that a peer has not read against the send buffer of the server's socket. A peer that never
+    reads can therefore fill that buffer, and answers to other peers wait until it is gone: use *mode* to admit only
+    peers that you trust.
 
     Args:
         handler: An async function; called with each packet and the peer that sent it. A peer whose socket has no name
             cannot be answered.
-        path: The path; ``@name``, or a NUL in front, is a name in Linux's abstract namespace. Or a
-            `tieline.UnixDatagram` endpoint, or a bound socket of datagrams, which the server owns once it listens.
-        protocol: What packets are.
-        limits: What peers may cost; None = the defaults.
-        mode: The permissions of the file; None = 0600: this user alone may send.
-        ancillary_bufsize: For how many bytes of control data beside each packet there is room; the handler finds what
-            comes in `DatagramPeer.ancillary_data`. Whoever may send can have this process hold descriptors then, until
-            their turn comes. None = it is not received.
+        path: The path of the socket; ``@name``, or a leading NUL, is a name in Linux's abstract namespace. Or a
+            `tieline.UnixDatagram` endpoint, or a bound datagram socket, which the server owns once it listens.
+        protocol: The format of packets.
+        limits: Limits on what peers may use; None = the defaults.
+        mode: The permissions of the socket file; None = 0600: only this user may send.
+        ancillary_bufsize: The size in bytes of the buffer for the ancillary data of each packet, which the handler
+            finds in `DatagramPeer.ancillary_data`. Any sender can then make this process hold file descriptors until
+            the packet is handled. None = ancillary data is not received.
 
     Raises:
         TypeError: An argument of the wrong kind.
-        ValueError: No server can listen there.
-        UnsupportedOperation: This system has no Unix sockets.
+        ValueError: A server cannot listen there.
+        UnsupportedOperation: This platform has no Unix sockets.
     """
 
     def __init__(

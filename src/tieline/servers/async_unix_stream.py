@@ -29,25 +29,26 @@ __all__ = ["AsyncUnixStreamServer"]
 
 
 class AsyncUnixStreamServer(AsyncStreamServer[SentT_contra, ReceivedT_co]):
-    """Serves packets on a Unix stream socket, on asyncio or trio. ``async with`` listens, and shuts down at the end.
+    """A packet server on a Unix stream socket, on asyncio or trio. ``async with`` listens, and shuts down at the end.
 
-    A file that a dead server left is taken over, one of a live server never; its own is removed when it closes.
+    The socket file of a server that no longer runs is replaced; that of a running server never is. The server removes
+    its own when it closes.
 
     Args:
-        handler: An async function; called for each connection with a packet client that is connected.
-        path: The path; ``@name``, or a NUL in front, is a name in Linux's abstract namespace. Or a `tieline.UnixStream`
-            endpoint, or a bound stream socket, which the server owns once it listens.
-        protocol: What packets are.
-        ssl: As of `AsyncTCPNetworkServer`.
-        limits: As there; a peer is the user at the other end.
+        handler: An async function; called for each connection with a connected packet client.
+        path: The path of the socket; ``@name``, or a leading NUL, is a name in Linux's abstract namespace. Or a
+            `tieline.UnixStream` endpoint, or a bound stream socket, which the server owns once it listens.
+        protocol: The format of packets.
+        ssl: As for `AsyncTCPNetworkServer`.
+        limits: As there; the limits per peer count connections by the user at the other end.
         hooks: As there.
-        mode: The permissions of the file; None = 0600: this user alone may connect.
+        mode: The permissions of the socket file; None = 0600: only this user may connect.
         backlog: How many connections may wait to be accepted.
 
     Raises:
         TypeError: An argument of the wrong kind.
-        ValueError: No server can listen there, or TLS has no certificate.
-        UnsupportedOperation: This system has no Unix sockets.
+        ValueError: A server cannot listen there, or TLS has no certificate.
+        UnsupportedOperation: This platform has no Unix sockets.
     """
 
     def __init__(

@@ -24,14 +24,14 @@ __all__ = ["AsyncWebSocketServer"]
 
 
 class AsyncWebSocketServer(AsyncStreamServer[SentT_contra, ReceivedT_co]):
-    """Serves packets over WebSocket, as a stream of binary messages; `tieline.serve` makes it for a ``ws://`` URL.
+    """A packet server over WebSocket, as a stream of binary messages; `tieline.serve` creates it for a ``ws://`` URL.
 
     Args:
-        handler: An async function; called for each connection with a packet client that is connected.
-        endpoint: Where to listen, and who may come.
-        protocol: What packets are.
-        limits: As for `AsyncTCPNetworkServer`. Besides, a message of WebSocket has at most ``max_message``
-            bytes, or 1 MiB where that is more.
+        handler: An async function; called for each connection with a connected packet client.
+        endpoint: Where to listen, and which requests to accept.
+        protocol: The format of packets.
+        limits: As for `AsyncTCPNetworkServer`. In addition, a WebSocket message may have at most `Limits.max_message`
+            bytes or 1 MiB, whichever is more.
         hooks: As there.
     """
 

@@ -70,18 +70,18 @@ class _InPool:
 
 
 class NetworkServer(ServerInThread):
-    """Listens, and handles what comes; a context manager that listens and shuts down. Any thread may use it.
+    """The base of packet servers for blocking code: a context manager that listens and shuts down.
 
-    Plain handlers run in a pool of threads; async ones run in the private thread. What they raise is logged and
-    ends no more than their call; but a SystemExit or KeyboardInterrupt comes out of `serve_forever`, or of leaving the
-    ``with``. `close` is for handlers as well. One that listens and is forgotten is shut down at once, with a
-    `ResourceWarning`; not so while a handler refers to it.
+    Any thread may use it. The server runs in a private thread, plain handlers in a pool of threads, async handlers in
+    the private thread. What a handler raises is logged, and ends only its own call; SystemExit and KeyboardInterrupt
+    are raised by `serve_forever`, or by leaving the ``with`` block. Handlers may call `close`. A listening server that
+    nothing refers to, a handler included, is shut down at once, with a `ResourceWarning`.
 
     Args:
-        handler: What is called.
-        new_server: Makes the server that does the work, with an async handler.
-        given: Makes of what that handler gets what a plain one is given.
-        workers: How many plain handlers run at the same time at most; further ones wait for their turn.
+        handler: The function that is called.
+        new_server: Returns the server that does the work, for an async handler.
+        given: Converts the arguments of that handler to those of a plain one.
+        workers: The maximum number of plain handlers that run at the same time; further ones wait for their turn.
     """
 
     _server: AsyncNetworkServer
@@ -106,7 +106,7 @@ class NetworkServer(ServerInThread):
 
     @property
     def limits(self) -> Limits:
-        """What peers may cost."""
+        """The limits on what peers may use."""
         return self._server.limits
 
     def _prepare(self, thread: LoopThread) -> None:
@@ -128,19 +128,19 @@ class _Typed(NetworkServer, Generic[SentT_contra, ReceivedT_co]):
 class _OfStreams(_Typed[SentT_contra, ReceivedT_co]):
     @property
     def connections(self) -> int:
-        """How many connections there are now, handlers that outlive theirs included."""
+        """The number of connections, including those that have ended while their handler still runs."""
         return cast("AsyncStreamServer", self._server).connections
 
 
 class _OfDatagrams(_Typed[SentT_contra, ReceivedT_co]):
     @property
     def peers(self) -> int:
-        """Of how many addresses something is being handled now."""
+        """The number of addresses whose packets are being handled."""
         return cast("AsyncDatagramServer", self._server).peers
 
     @property
     def received(self) -> int:
-        """How many datagrams have come since the server began to listen."""
+        """The number of datagrams received since the server began to listen."""
         return cast("AsyncDatagramServer", self._server).received
 
     @property
@@ -150,18 +150,18 @@ class _OfDatagrams(_Typed[SentT_contra, ReceivedT_co]):
 
     @property
     def faulty(self) -> int:
-        """How many of them were no packets."""
+        """The number of datagrams received that were not valid packets."""
         return cast("AsyncDatagramServer", self._server).faulty
 
 
 class TCPNetworkServer(_OfStreams[SentT_contra, ReceivedT_co]):
-    """Serves packets over TCP or TLS, for blocking code. ``with`` listens, and shuts down at the end.
+    """A packet server over TCP or TLS, for blocking code. ``with`` listens, and shuts down at the end.
 
     Args:
-        handler: A function; called for each connection with its packet client, in a thread that it has to itself.
-        workers: How many connections are handled at the same time; further ones wait for a thread.
+        handler: A function; called for each connection with its packet client, in a thread of its own.
+        workers: The maximum number of connections that are handled at the same time; further ones wait for a thread.
 
-    The other arguments and what is raised are those of `AsyncTCPNetworkServer`.
+    The other arguments and the exceptions are those of `AsyncTCPNetworkServer`.
     """
 
     def __init__(
@@ -186,13 +186,13 @@ class TCPNetworkServer(_OfStreams[SentT_contra, ReceivedT_co]):
 
 
 class UnixStreamServer(_OfStreams[SentT_contra, ReceivedT_co]):
-    """Serves packets on a Unix stream socket, for blocking code. ``with`` listens, and shuts down at the end.
+    """A packet server on a Unix stream socket, for blocking code. ``with`` listens, and shuts down at the end.
 
     Args:
-        handler: A function; called for each connection with its packet client, in a thread that it has to itself.
-        workers: How many connections are handled at the same time; further ones wait for a thread.
+        handler: A function; called for each connection with its packet client, in a thread of its own.
+        workers: The maximum number of connections that are handled at the same time; further ones wait for a thread.
 
-    The other arguments and what is raised are those of `AsyncUnixStreamServer`.
+    The other arguments and the exceptions are those of `AsyncUnixStreamServer`.
     """
 
     def __init__(
@@ -217,11 +217,11 @@ class UnixStreamServer(_OfStreams[SentT_contra, ReceivedT_co]):
 
 
 class WebSocketServer(_OfStreams[SentT_contra, ReceivedT_co]):
-    """Serves packets over WebSocket, for blocking code; `tieline.blocking.serve` makes it for a ``ws://`` URL.
+    """A packet server over WebSocket, for blocking code; `tieline.blocking.serve` creates it for a ``ws://`` URL.
 
     Args:
-        handler: A function; called for each connection with its packet client, in a thread that it has to itself.
-        workers: How many connections are handled at the same time; further ones wait for a thread.
+        handler: A function; called for each connection with its packet client, in a thread of its own.
+        workers: The maximum number of connections that are handled at the same time; further ones wait for a thread.
 
     The other arguments are those of `AsyncWebSocketServer`.
     """
@@ -243,15 +243,15 @@ class WebSocketServer(_OfStreams[SentT_contra, ReceivedT_co]):
 
 
 class UDPNetworkServer(_OfDatagrams[SentT_contra, ReceivedT_co]):
-    """Serves packets over UDP, for blocking code. ``with`` listens, and shuts down at the end.
+    """A packet server over UDP, for blocking code. ``with`` listens, and shuts down at the end.
 
     Args:
-        handler: A function; called with each packet and the peer that sent it, in a thread of the pool. For a plain one
-            `Limits.handler_timeout` does not count, since a function that runs cannot be stopped: while it runs, what
-            its peer sends waits.
-        workers: How many packets are handled at the same time; further ones wait for a thread.
+        handler: A function; called with each packet and the peer that sent it, in a thread of the pool.
+            `Limits.handler_timeout` does not apply to plain functions, since a running function cannot be stopped:
+            further packets from its peer wait until it returns.
+        workers: The maximum number of packets that are handled at the same time; further ones wait for a thread.
 
-    The other arguments and what is raised are those of `AsyncUDPNetworkServer`.
+    The other arguments and the exceptions are those of `AsyncUDPNetworkServer`.
     """
 
     def __init__(
@@ -272,16 +272,17 @@ class UDPNetworkServer(_OfDatagrams[SentT_contra, ReceivedT_co]):
 
 
 class UnixDatagramServer(_OfDatagrams[SentT_contra, ReceivedT_co]):
-    """Serves packets on a Unix datagram socket, for blocking code. ``with`` listens, and shuts down at the end.
+    """A packet server on a Unix datagram socket, for blocking code. ``with`` listens, and shuts down at the end.
 
     Args:
-        handler: A function; called with each packet and the peer that sent it, in a thread of the pool. For a plain one
-            `Limits.handler_timeout` does not count, since a function that runs cannot be stopped: while it runs, what
-            its peer sends waits.
-        workers: How many packets are handled at the same time; further ones wait for a thread. One that sends to a peer
-            who does not read has it for `Limits.write_timeout`: where strangers may send, make that small.
+        handler: A function; called with each packet and the peer that sent it, in a thread of the pool.
+            `Limits.handler_timeout` does not apply to plain functions, since a running function cannot be stopped:
+            further packets from its peer wait until it returns.
+        workers: The maximum number of packets that are handled at the same time; further ones wait for a thread. A
+            handler that sends to a peer that does not read occupies its thread for `Limits.write_timeout`: make that
+            small if untrusted peers may send.
 
-    The other arguments and what is raised are those of `AsyncUnixDatagramServer`.
+    The other arguments and the exceptions are those of `AsyncUnixDatagramServer`.
     """
 
     def __init__(

@@ -26,25 +26,26 @@ __all__ = ["FramerBase", "MessageT", "fresh_framer", "own_framer"]
 
 
 class FramerBase(ABC, Generic[MessageT]):
-    """The base of all framers, for users' own ones too: override `frame` and `messages`.
+    """The base of all framers. To write your own, override `frame` and `messages`.
 
-    Messages are bytes; ``FramerBase[T]`` is for protocols whose framing tells more than where a message ends, such as
-    the command that a payload belongs to. Only a `MessageSession` takes those.
+    Messages are bytes. ``FramerBase[T]`` is for protocols whose frames carry more than the message, such as the command
+    that a payload belongs to; only a `MessageSession` accepts those.
 
-    One framer serves one connection, both directions of it. The two directions share no state.
+    A framer serves both directions of one connection; the two share no state.
 
     Attributes:
-        pending: How many bytes of an unfinished message are held. A framer that cannot tell leaves it 0; then an end
-            of stream in the middle of a message looks like a clean end.
-        damaged: How many messages were dropped because they arrived damaged, where a framing can tell and goes on.
-        frames_bytes: Whether messages are bytes, as sessions of calls need them.
-        is_between: The stream stands between two messages, and nothing waits to be taken. Only for framings that end
-            each message with a newline; others leave it False.
-        is_text: Whether a stream of this framing cannot begin as TLS does, with the bytes 0x15 or 0x16: one that does
-            is of another protocol, which is dropped unanswered and told by its name.
-        is_handed_out: Whether some connection has it: it is for that one alone. (A set of them would ask for a hash.)
-        overhead: How many bytes a frame adds to its message, where messages are not bytes and the number is always the
-            same: `Limits.max_message` is for messages that are sent without them.
+        pending: The number of bytes that are buffered of an incomplete message. A framer that does not know leaves it
+            0; then the end of the stream in the middle of a message looks like a clean end.
+        damaged: The number of messages that were dropped because they were damaged, for framings that detect this and
+            can continue.
+        frames_bytes: Whether messages are bytes, which JSON-RPC sessions require.
+        is_between: Whether the stream is between two messages, with nothing buffered. Only for framings that end each
+            message with a newline; others leave it False.
+        is_text: Whether a stream of this framing can never begin with the bytes 0x15 or 0x16, as TLS does. A stream
+            that does is closed without an answer, with an error that names TLS.
+        is_handed_out: Whether a connection uses this framer already: it cannot be shared.
+        overhead: The number of bytes that a frame adds to its message, if messages are not bytes and the number is
+            constant: `Limits.max_message` limits what is sent without them.
     """
 
     __slots__ = ()
@@ -59,10 +60,10 @@ class FramerBase(ABC, Generic[MessageT]):
 
     @classmethod
     def with_limit(cls, max_size: int) -> Self:
-        """Return a new framer for a session that takes messages of up to *max_size* bytes; 0 = no limit.
+        """Return a new framer for messages of up to *max_size* bytes; 0 = no limit.
 
-        So a session makes its framer when it is given a class. Those of tieline take the limit from here; a subclass
-        with a constructor of its own is made without arguments, unless it overrides this as well.
+        Sessions that are given a framer class call this. The framers of tieline take the limit from here; a subclass
+        with its own constructor is created without arguments, unless it overrides this method too.
         """
         return cls()
 

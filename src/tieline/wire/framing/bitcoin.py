@@ -38,23 +38,22 @@ _BLOCK_COMMANDS: Final = frozenset({b"block", b"cmpctblock", b"blocktxn", b"merk
 
 
 class BitcoinFramer(CountedFramer[tuple[bytes, bytes]]):
-    """The messages of Bitcoin's peers, as pairs ``(command, payload)``.
+    """The messages of the Bitcoin peer-to-peer protocol, as pairs ``(command, payload)``.
 
-    The command is without its padding; the payload may be empty, as that of ``verack`` is. What cannot be of this
-    protocol ends the stream, as soon as it can be known and before a byte of the payload is read: another magic; a
-    command that is not 1 to 12 visible ASCII characters with NULs behind them; a length over the limit
-    (`MessageTooLarge`). Then every further call raises. A payload that its checksum does not fit drops that one
-    message, silently but for `damaged`, and the stream goes on.
+    The command has no padding; the payload may be empty, as in ``verack``. An invalid header ends the stream, before
+    any of the payload is read: a different magic; a command that is not 1 to 12 visible ASCII characters followed by
+    NULs; a length over the limit (`MessageTooLarge`). Every further call then raises. A payload whose checksum is wrong
+    is dropped and counted in `damaged`, and the stream continues.
 
     Args:
-        magic: The four bytes that each message begins with; they tell the network. The default is Bitcoin's main
-            network.
-        max_payload_size: The longest payload in bytes; 0 is no limit. The default is what Bitcoin Core takes.
-        max_block_size: The same for the commands that grow with a block: ``block``, ``cmpctblock``, ``blocktxn`` and
-            ``merkleblock``. Coins with larger blocks need it raised.
+        magic: The four bytes at the beginning of each message, which identify the network. The default is Bitcoin's
+            main network.
+        max_payload_size: The maximum size of a payload in bytes; 0 = no limit. The default is that of Bitcoin Core.
+        max_block_size: The same for the commands whose size depends on that of a block: ``block``, ``cmpctblock``,
+            ``blocktxn`` and ``merkleblock``. Raise it for coins with larger blocks.
 
     Attributes:
-        damaged: How many messages were dropped because their checksum was wrong.
+        damaged: The number of messages that were dropped because their checksum was wrong.
 
     Raises:
         ValueError: *magic* is not four bytes, or a limit is negative.

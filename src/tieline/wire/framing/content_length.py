@@ -41,27 +41,25 @@ _CHARSETS: Final = (b"utf-8", b"utf8", b'"utf-8"', b'"utf8"')
 
 
 class ContentLengthFramer(CountedFramer[bytes]):
-    r"""Messages behind ``Content-Length`` headers: the framing of language servers (LSP) and debug adapters (DAP).
+    r"""Messages with a ``Content-Length`` header, as in the Language Server and Debug Adapter Protocols (LSP, DAP).
 
-    Written in the one form that all peers take: ``Content-Length: N``, *content_type* if there is one, a blank line.
+    Headers are written in the form that all peers accept: ``Content-Length: N``, *content_type* if given, a blank line.
 
-    Read by a strict grammar. Lines end with CRLF; names are known in any case and come in any order; no blank stands
-    before a colon and no line is continued. ``Content-Length`` comes once and is 1 to 10 digits. ``Content-Type`` may
-    come once: a type of JSON (``application/...json...``) or that of *content_type*, its charset, if it tells one,
-    utf-8 (also spelled utf8). Other headers are skipped. What is wrong with a block raises `RemoteProtocolError` as
-    soon as it can be known, with the header's name; a length over *max_size* raises `MessageTooLarge` before anything
-    of the message is read. Behind a fault nobody knows where the next message begins: every further call raises.
-
+    They are read strictly. Lines end with CRLF; names are case-insensitive and may come in any order; there is no space
+    before a colon, and there are no continuation lines. ``Content-Length`` is required once, with 1 to 10 digits.
+    ``Content-Type`` may occur once: a JSON type (``application/...json...``) or that of *content_type*, with no charset
+    or utf-8 (also spelled utf8). Other headers are ignored. An invalid header raises `RemoteProtocolError`, which names
+    it; a length over *max_size* raises `MessageTooLarge` before any of the message is read. After an error the position
+    of the next message is unknown, so every further call raises.
     Args:
-        max_size: The longest message in bytes, headers not counted; 0 is no limit.
-        content_type: What ``Content-Type`` to write; None = no such header. LSP's is
-            ``application/vscode-jsonrpc; charset=utf-8``, which all peers assume without being told.
-        max_header: The longest block of headers in bytes, its blank line included.
-        max_headers: The most headers of a block.
-
+        max_size: The maximum size of a message in bytes, without its headers; 0 = no limit.
+        content_type: The value of the ``Content-Type`` header to send; None = no such header. LSP's is
+            ``application/vscode-jsonrpc; charset=utf-8``, which is also the default for its peers.
+        max_header: The maximum size of the headers of one message in bytes, including the blank line.
+        max_headers: The maximum number of headers of one message.
     Raises:
         ValueError: *max_size* is negative, *max_header* or *max_headers* is not positive, or *content_type* is not
-            one that a header can carry and this framer would read.
+            a valid header value that this framer would accept.
     """
 
     is_text = True

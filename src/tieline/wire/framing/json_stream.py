@@ -18,20 +18,19 @@ __all__ = ["JSONStreamFramer"]
 
 
 class JSONStreamFramer(CuttingFramer[bytes]):
-    """JSON texts one behind the other, with blanks between them or nothing at all.
+    """JSON texts one after another, with whitespace between them or nothing at all.
 
-    Objects, arrays and strings end where they close; numbers and literals at a blank, or where a text of another kind
-    begins. Brackets are counted and not paired, so a text may still be no JSON: it is handed on, for the JSON layer to
-    refuse, and the stream goes on behind it. Two things end the stream, and every further call then raises: a text
-    over *max_size* (`MessageTooLarge`), and between two texts a byte that no text can begin with, a closing bracket
-    too many included (`RemoteProtocolError`). If such bytes were skipped, the lines of an HTTP request would be, and
-    its body carried out.
+    An object, array or string ends where it is closed; a number or literal ends at whitespace, or where a text of
+    another kind begins. Brackets are counted, not matched, so a text may still be invalid JSON: it is returned, the
+    JSON layer rejects it, and the stream continues with the next one. Two errors end the stream, and every further call
+    then raises: a text over *max_size* (`MessageTooLarge`), and a byte between two texts that cannot begin a text, such
+    as an extra closing bracket (`RemoteProtocolError`). If such bytes were skipped, the header lines of an HTTP request
+    would be skipped too, and its body executed.
 
-    A bracket that is never closed swallows what follows, as with other readers of such streams, up to *max_size*.
+    After a bracket that is never closed, all that follows belongs to that text, up to *max_size*.
 
     Args:
-        max_size: The longest text in bytes, blanks around it not counted; 0 is no limit.
-
+        max_size: The maximum size of a text in bytes, without the whitespace around it; 0 = no limit.
     Raises:
         ValueError: *max_size* is negative.
     """

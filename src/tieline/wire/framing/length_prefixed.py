@@ -20,20 +20,20 @@ _ORDERS: Final = {"big": ">", "little": "<"}
 
 
 class LengthPrefixedFramer(CountedFramer[bytes]):
-    """Messages behind their length, an unsigned whole number of a fixed size.
+    """Messages with a length prefix: an unsigned integer of a fixed size.
 
-    An empty message is a message. A length over *max_size* raises `MessageTooLarge` before anything of the message is
-    read, and a length that does not even cover the prefix that it counts raises `RemoteProtocolError`; then nobody
-    knows where the next message begins, and every further call raises.
+    A message may be empty. A length over *max_size* raises `MessageTooLarge` before any of the message is read; a
+    length that includes the prefix, but is smaller than it, raises `RemoteProtocolError`. After an error the position
+    of the next message is unknown, so every further call raises.
 
     Args:
-        size: How many bytes the length takes: 1, 2, 4 or 8.
-        byteorder: ``"big"`` (network order) or ``"little"``.
-        includes_header: Whether the length counts itself as well.
-        max_size: The longest message in bytes, the prefix not counted; 0 is no limit.
+        size: The size of the prefix in bytes: 1, 2, 4 or 8.
+        byteorder: ``"big"`` (network byte order) or ``"little"``.
+        includes_header: Whether the length includes the prefix itself.
+        max_size: The maximum size of a message in bytes, without the prefix; 0 = no limit.
 
     Raises:
-        ValueError: *size* or *byteorder* is none of these, or *max_size* is negative.
+        ValueError: *size* or *byteorder* is not one of these, or *max_size* is negative.
     """
 
     def __init__(

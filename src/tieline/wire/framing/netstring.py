@@ -23,16 +23,14 @@ _COMMA: Final = 0x2C
 
 
 class NetstringFramer(CountedFramer[bytes]):
-    """Netstrings: ``5:hello,``.
+    """Netstrings, such as ``5:hello,``.
 
-    Lengths are 1 to 10 digits, without zeros in front. What is not of this form raises `RemoteProtocolError` as soon
-    as it can be known, a length over *max_size* raises `MessageTooLarge` before anything of the message is read; then
-    nobody knows where the next message begins, and every further call raises. A message is handed on when its comma
-    is there. An empty message is a message.
+    A length has 1 to 10 digits, without leading zeros. Anything else raises `RemoteProtocolError`; a length over
+    *max_size* raises `MessageTooLarge` before any of the message is read. After an error the position of the next
+    message is unknown, so every further call raises. A message is returned when its comma has arrived; it may be empty.
 
     Args:
-        max_size: The longest message in bytes, its wrapping not counted; 0 is no limit.
-
+        max_size: The maximum size of a message in bytes, without its length and punctuation; 0 = no limit.
     Raises:
         ValueError: *max_size* is negative.
     """

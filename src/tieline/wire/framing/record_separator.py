@@ -24,18 +24,17 @@ _NOTHING: Final = re.compile(rb"[\x1e \t\n\r]*")
 
 
 class RecordSeparatorFramer(CuttingFramer[bytes]):
-    """JSON text sequences (RFC 7464): RS, a JSON text, a newline.
+    """JSON text sequences (RFC 7464): RS (0x1e), a JSON text, a newline.
 
-    A record is handed on at the first newline behind its text, so texts may be of many lines; or at the next RS. One
-    that was cut off there by its writer (RFC 7464, section 2.4) is handed on as well if any parser must refuse it: an
-    object, an array or a string that is not closed. A number or a literal without a blank behind it may be cut off
-    without anybody seeing it: that raises `RemoteProtocolError`, as does anything but blanks between a newline and the
-    next RS. A record over *max_size* raises `MessageTooLarge`. After a fault every further call raises. Empty records
-    are skipped.
+    A record ends at the first newline after its text, so a text may span several lines; or at the next RS. A record
+    that its writer did not complete (RFC 7464, section 2.4) is returned too if every parser must reject it: an object,
+    an array or a string that is not closed. A number or a literal without whitespace after it may be truncated without
+    anybody noticing, so it raises `RemoteProtocolError`, as does anything but whitespace between a newline and the next
+    RS. A record over *max_size* raises `MessageTooLarge`. After an error every further call raises. Empty records are
+    skipped.
 
     Args:
-        max_size: The longest record in bytes, its RS and newline not counted; 0 is no limit.
-
+        max_size: The maximum size of a record in bytes, without its RS and newline; 0 = no limit.
     Raises:
         ValueError: *max_size* is negative.
     """
