@@ -35,15 +35,15 @@ __all__ = [
 
 
 class BaseTransport(ABC):
-    """What all transports have."""
+    """The base of all transports."""
 
     __slots__ = ()
 
     @abstractmethod
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return a fact about the connection, or *default* where there is no such fact.
+        """Return information about the connection, or *default* if there is none by that name.
 
-        Sockets: ``socket``, ``sockname``, ``peername`` (None when the socket cannot tell). TLS besides:
+        Sockets: ``socket``, ``sockname``, ``peername`` (None when the socket does not know it). With TLS also:
         ``compression``, ``cipher``, ``peercert``, ``sslcontext``, ``ssl_object``. Pipes: ``pipe``. Child processes:
         ``subprocess``.
         """
@@ -54,11 +54,11 @@ class BaseTransport(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Deliver nothing more, send what was written, then close: ``connection_lost(None)``. Again: nothing."""
+        """Stop delivering data, send what was written, then close: ``connection_lost(None)``. May be called again."""
 
     @abstractmethod
     def set_protocol(self, protocol: Any) -> None:
-        """Let *protocol* hear all that comes from now on."""
+        """Have *protocol* receive all further callbacks."""
 
     @abstractmethod
     def get_protocol(self) -> Any:
@@ -66,31 +66,31 @@ class BaseTransport(ABC):
 
 
 class ReadTransport(BaseTransport):
-    """What can be read from."""
+    """A transport that can be read from."""
 
     __slots__ = ()
 
     @abstractmethod
     def is_reading(self) -> bool:
-        """Return whether data is delivered."""
+        """Return whether data is being delivered."""
 
     @abstractmethod
     def pause_reading(self) -> None:
-        """Deliver nothing until `resume_reading`. Again, or when closing: nothing."""
+        """Deliver nothing until `resume_reading`. Has no effect when paused already, or when closing."""
 
     @abstractmethod
     def resume_reading(self) -> None:
-        """Deliver data again, but not before this returns. Again, or when closing: nothing."""
+        """Deliver data again, but not before this returns. Has no effect when not paused, or when closing."""
 
 
 class WriteTransport(BaseTransport):
-    """What can be written to."""
+    """A transport that can be written to."""
 
     __slots__ = ()
 
     @abstractmethod
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send *data*, now or later. Never waits; what it must keep, it copies.
+        """Send *data*, now or later, without waiting. Data that must be kept is copied.
 
         Raises:
             RuntimeError: After `write_eof`.
@@ -98,24 +98,24 @@ class WriteTransport(BaseTransport):
         """
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Write all of them, joined."""
+        """Write the concatenation of *list_of_data*."""
         self.write(b"".join(list_of_data))
 
     @abstractmethod
     def can_write_eof(self) -> bool:
-        """Return whether `write_eof` can close one direction alone. Over TLS it cannot."""
+        """Return whether `write_eof` is supported. Over TLS it is not."""
 
     @abstractmethod
     def write_eof(self) -> None:
-        """Close the direction of writing, behind what was written. Again: nothing.
+        """Close the writing direction after all that was written. May be called again.
 
         Raises:
-            NotImplementedError: The transport cannot.
+            NotImplementedError: The transport cannot close one direction alone.
         """
 
     @abstractmethod
     def get_write_buffer_size(self) -> int:
-        """Return how many bytes are unsent."""
+        """Return the number of bytes that are not sent yet."""
 
     @abstractmethod
     def get_write_buffer_limits(self) -> tuple[int, int]:
@@ -123,10 +123,10 @@ class WriteTransport(BaseTransport):
 
     @abstractmethod
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set with how many unsent bytes the protocol is told to pause writing, and to resume.
+        """Set the numbers of unsent bytes at which `pause_writing` and `resume_writing` of the protocol are called.
 
-        It is told to pause when there are more than *high* bytes, and to resume when there are *low* or less. Without
-        *low* that is a part of *high*.
+        `pause_writing` is called when there are more than *high* bytes, `resume_writing` when there are *low* or fewer.
+        If *low* is None, it is a fraction of *high*.
 
         Raises:
             ValueError: Not 0 <= low <= high.
@@ -134,48 +134,48 @@ class WriteTransport(BaseTransport):
 
     @abstractmethod
     def abort(self) -> None:
-        """Close at once: ``connection_lost(None)``. What is unsent is dropped."""
+        """Close at once: ``connection_lost(None)``. Unsent data is dropped."""
 
 
 class Transport(ReadTransport, WriteTransport):
-    """A stream in both directions."""
+    """A transport of a stream in both directions."""
 
     __slots__ = ()
 
 
 class DatagramTransport(BaseTransport):
-    """A socket of datagrams."""
+    """A transport of datagrams."""
 
     __slots__ = ()
 
     @abstractmethod
     def sendto(self, data: bytes | bytearray | memoryview, addr: Any = None) -> None:
-        """Send *data* as one datagram, now or later. Never waits.
+        """Send *data* as one datagram, now or later, without waiting.
 
         Args:
             data: The payload; may be empty.
-            addr: Whom to; None = the address that the socket is connected to.
+            addr: The address to send to; None = the one that the socket is connected to.
         """
 
     @abstractmethod
     def abort(self) -> None:
-        """Close at once: ``connection_lost(None)``. What is unsent is dropped."""
+        """Close at once: ``connection_lost(None)``. Unsent data is dropped."""
 
 
 class SubprocessTransport(BaseTransport):
-    """A child process and its pipes."""
+    """The transport of a child process and its pipes."""
 
     __slots__ = ()
 
     @abstractmethod
     def get_pid(self) -> int:
-        """Return the process's number."""
+        """Return the process ID."""
 
     @abstractmethod
     def get_returncode(self) -> int | None:
-        """Return the exit code; -N when signal N ended the process, None while it runs.
+        """Return the exit code; -N if signal N ended the process, None while it runs.
 
-        255 = nobody knows it: somebody else has waited for the process, or SIGCHLD is ignored. The log has a warning.
+        255 if it is unknown, since other code has waited for the process or SIGCHLD is ignored; a warning is logged.
         """
 
     @abstractmethod
@@ -187,7 +187,7 @@ class SubprocessTransport(BaseTransport):
         """Send *signal* to the process.
 
         Raises:
-            ProcessLookupError: It has ended.
+            ProcessLookupError: The process has ended.
         """
 
     @abstractmethod
@@ -195,7 +195,7 @@ class SubprocessTransport(BaseTransport):
         """Ask the process to end (SIGTERM).
 
         Raises:
-            ProcessLookupError: It has ended.
+            ProcessLookupError: The process has ended.
         """
 
     @abstractmethod
@@ -203,43 +203,43 @@ class SubprocessTransport(BaseTransport):
         """End the process (SIGKILL).
 
         Raises:
-            ProcessLookupError: It has ended.
+            ProcessLookupError: The process has ended.
         """
 
 
 class BaseProtocol:
-    """What all protocols may hear; each of these does nothing."""
+    """The base of all protocols; its callbacks do nothing."""
 
     __slots__ = ()
 
     def connection_made(self, transport: Any) -> None:
-        """The connection stands. Called once, first."""
+        """The connection is established. Called once, first."""
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """The connection is gone: because of *exc*, or None: it ended, or this side closed it. Called once, last."""
+        """The connection is closed: because of *exc*; None = it ended, or this side closed it. Called once, last."""
 
     def pause_writing(self) -> None:
-        """More is unsent than the transport's high limit."""
+        """The number of unsent bytes exceeds the high limit of the transport."""
 
     def resume_writing(self) -> None:
-        """What is unsent has fallen to the transport's low limit."""
+        """The number of unsent bytes has fallen to the low limit of the transport."""
 
 
 class Protocol(BaseProtocol):
-    """Hears a stream piece by piece."""
+    """A protocol that receives a stream in pieces."""
 
     __slots__ = ()
 
     def data_received(self, data: bytes) -> None:
-        """These bytes came; never none."""
+        """Data has arrived; *data* is never empty."""
 
     def eof_received(self) -> bool | None:
-        """The peer sends no more. True: the transport stays open for writing; not so over TLS. Else it closes."""
+        """The peer has ended its stream. Return True to keep the transport open for writing (not over TLS)."""
         return None
 
 
 class BufferedProtocol(BaseProtocol):
-    """Hears a stream by way of a buffer of its own.
+    """A protocol that receives a stream in a buffer of its own.
 
     On asyncio this class becomes a subclass of asyncio's own as soon as tieline dials or listens there.
     """
@@ -247,18 +247,18 @@ class BufferedProtocol(BaseProtocol):
     __slots__ = ()
 
     def get_buffer(self, sizehint: int) -> Any:
-        """Return a writable buffer for what comes; any size but 0.
+        """Return a writable buffer for the next read, of any size but 0.
 
         Args:
-            sizehint: How many bytes are likely to come; -1 = unknown.
+            sizehint: The likely number of bytes; -1 = unknown.
         """
         raise NotImplementedError(f"{type(self).__name__} has no get_buffer()")
 
     def buffer_updated(self, nbytes: int) -> None:
-        """The first *nbytes* bytes of the buffer have come."""
+        """Data has arrived: the first *nbytes* bytes of the buffer."""
 
     def eof_received(self) -> bool | None:
-        """The peer sends no more; see `Protocol.eof_received`."""
+        """The peer has ended its stream; see `Protocol.eof_received`."""
         return None
 
 
@@ -287,30 +287,30 @@ class OurProtocol(HearsFailedSends):
 
 
 class DatagramCallbacks(BaseProtocol):
-    """Hears datagrams: what asyncio names ``DatagramProtocol``. (That of tieline is a packet protocol.)"""
+    """A protocol of datagrams, as asyncio's ``DatagramProtocol``. (tieline uses that name for packet protocols.)"""
 
     __slots__ = ()
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        """A datagram came from *addr*; it may be empty."""
+        """A datagram has arrived from *addr*; *data* may be empty."""
 
     def error_received(self, exc: OSError) -> None:
-        """The system reports an error of an earlier datagram, as ICMP does. The socket stays usable."""
+        """The system reports an error of an earlier datagram, such as an ICMP message. The socket stays usable."""
 
 
 class SubprocessProtocol(BaseProtocol):
-    """Hears a child process."""
+    """A protocol of a child process."""
 
     __slots__ = ()
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """The child wrote to its descriptor *fd*."""
+        """The child has written *data* to its file descriptor *fd*."""
 
     def pipe_connection_lost(self, fd: int, exc: BaseException | None) -> None:
-        """The pipe to descriptor *fd* of the child is closed."""
+        """The pipe to file descriptor *fd* of the child is closed."""
 
     def process_exited(self) -> None:
-        """The child has ended."""
+        """The child has exited."""
 
 
 def is_buffered(protocol: Any) -> bool:

@@ -59,27 +59,27 @@ class _Dialling(ProxySettings):
         """Connect to *host* and *port* through the proxy, and return (transport, protocol) as a loop does.
 
         Args:
-            protocol_factory: Makes the protocol, once the connection stands.
-            host: A name, which the proxy looks up, or an address.
+            protocol_factory: Returns the protocol; called once the connection is established.
+            host: A name, which the proxy resolves, or an address.
             port: The port.
-            resolve: Look the name up here instead, and have the proxy try each of its addresses.
+            resolve: Resolve the name on this side instead, and have the proxy try each of its addresses.
             loop: None, or the running loop.
-            ssl: What encrypts the connection to the target: see `tieline.ClientSession`. The name that is verified is
-                *host*.
-            family: For a look-up here, as *proto* and *flags*.
+            ssl: How the connection to the target is encrypted: see `tieline.ClientSession`. The certificate must be
+                for *host*.
+            family: For resolving on this side, as are *proto* and *flags*.
             proto: As `TCP.proto`.
             flags: As `TCP.flags`.
-            timeout: Seconds for everything: connecting to the proxy, the dialogue and TLS. None = as long as it takes.
-            nursery: On trio the nursery that the connection is to live in; None elsewhere.
+            timeout: Seconds for connecting to the proxy, the dialogue with it and TLS together; None = unlimited.
+            nursery: On trio, the nursery for the connection; None elsewhere.
 
-        Afterwards ``host``, ``port`` and ``peername`` tell of this connection, until the next one. What was connected
-        to is also ``protocol._address``, where the protocol allows that. Cancelling leaves nothing behind.
+        Afterwards the attributes ``host``, ``port`` and ``peername`` describe this connection, until the next one. The
+        target is also set as ``protocol._address``, if the protocol accepts that. Cancelling leaves nothing behind.
 
         Raises:
             SOCKSError: The proxy refuses, fails, or does not follow the protocol; HTTPConnectError: an HTTP proxy does.
-            OSError: The proxy cannot be reached, or there is no TLS with the target.
-            TimeoutError: Not within *timeout* seconds.
-            ValueError: Such a proxy cannot be asked for that target; nothing was sent.
+            OSError: The proxy cannot be reached, or the TLS handshake with the target failed.
+            TimeoutError: Not connected within *timeout* seconds.
+            ValueError: A proxy of that kind cannot connect to that target; nothing was sent.
         """
         backend = current_backend()
         backend.check_loop(loop)
@@ -99,27 +99,27 @@ class _Dialling(ProxySettings):
 class SOCKSProxy(SOCKSSettings, _Dialling):
     """A SOCKS proxy.
 
-    Names are never looked up here unless that is asked for: the proxy gets them as they are.
+    Host names are resolved by the proxy, and on this side only if that is requested.
 
     Args:
-        address: (host, port); or the path of a Unix socket, or ``@name``. For IPv6 also the four items of a socket
-            address. All addresses of a host's name are tried.
-        protocol: `SOCKS4` (to IPv4 addresses alone), `SOCKS4a` (to names too) or `SOCKS5` (to IPv6 as well).
-        auth: A `SOCKSUserAuth`, or `SOCKSRandomAuth()`; None = none. With one, a SOCKS5 proxy must check it: one that
-            would let anybody in is refused.
+        address: (host, port); or the path of a Unix socket, or ``@name`` for one in Linux's abstract namespace. For
+            IPv6 also a socket address of four items. If the host has several addresses, all are tried.
+        protocol: `SOCKS4` (IPv4 addresses only), `SOCKS4a` (names too) or `SOCKS5` (IPv6 as well).
+        auth: A `SOCKSUserAuth`, or `SOCKSRandomAuth()`; None = no authentication. A SOCKS5 proxy must then request it:
+            one that accepts clients without authentication is refused.
 
     Attributes:
-        address: Where the proxy is, as given.
-        endpoint: The same, as an endpoint.
-        protocol: As given.
-        auth: As given.
-        host: The target that the proxy connected to last; None before. These three are a convenience: where one proxy
-            is used for several connections at once, ask the session (``get_extra_info("proxy_target")``).
-        port: The port of that.
-        peername: The proxy's own socket address on that connection; None before.
+        address: The address of the proxy, as it was given.
+        endpoint: The same as an endpoint.
+        protocol: As it was given.
+        auth: As it was given.
+        host: The target of the last connection; None before the first one. This and the next two attributes are for
+            convenience: if several connections share a proxy, ask the session: ``get_extra_info("proxy_target")``.
+        port: The port of that target.
+        peername: The proxy's socket address on that connection; None before the first one.
 
     Raises:
-        ValueError: An address that no proxy can have, or *auth* that the protocol cannot tell.
+        ValueError: The address is invalid, or the protocol cannot transmit *auth*.
         TypeError: A value of the wrong type.
     """
 
@@ -127,13 +127,13 @@ class SOCKSProxy(SOCKSSettings, _Dialling):
     async def auto_detect_address(
         cls, address: object, auth: SOCKSAuth = None, *, loop: object = None, timeout: float | None = 5.0
     ) -> Self | None:
-        """Return a proxy for *address*, with the best protocol that is spoken there; None if none is.
+        """Return a proxy for *address*, with the best protocol that it speaks; None if it speaks none.
 
-        SOCKS5 is tried first, then SOCKS4a, then SOCKS4, each within *timeout* seconds. For SOCKS5 nothing but the
-        greeting is sent. The other two have no greeting: they are asked to connect to their own port.
+        SOCKS5 is tried first, then SOCKS4a, then SOCKS4, each for at most *timeout* seconds. For SOCKS5, only the
+        greeting is sent. The other two have no greeting: the proxy is asked to connect to its own port.
 
         Raises:
-            ValueError: As the constructor; TypeError as well.
+            ValueError, TypeError: As the constructor.
         """
         backend = current_backend()
         backend.check_loop(loop)
@@ -149,7 +149,7 @@ class SOCKSProxy(SOCKSSettings, _Dialling):
         loop: object = None,
         timeout: float | None = 5.0,
     ) -> Self | None:
-        """Return a proxy for the first of *ports* of *host* at which one is found; None if none is.
+        """Return a proxy for the first of *ports* on *host* that speaks SOCKS; None if none does.
 
         Otherwise as `auto_detect_address`.
         """
@@ -161,24 +161,25 @@ class SOCKSProxy(SOCKSSettings, _Dialling):
 
     @classmethod
     async def auto_detect_at_address(cls, address: object, auth: SOCKSAuth = None) -> Self | None:
-        """Do what `auto_detect_address` does; the newer spelling."""
+        """Do the same as `auto_detect_address`, which is the older name."""
         return await cls.auto_detect_address(address, auth)
 
     @classmethod
     async def auto_detect_at_host(cls, host: str, ports: Iterable[int], auth: SOCKSAuth = None) -> Self | None:
-        """Do what `auto_detect_host` does; the newer spelling."""
+        """Do the same as `auto_detect_host`, which is the older name."""
         return await cls.auto_detect_host(host, ports, auth)
 
     async def resolve(self, host: str, *, timeout: float | None = 30.0) -> str:
-        """Have Tor look up the name *host*, and return an address of it (RESOLVE, which other proxies do not know).
+        """Have Tor resolve the name *host*, and return one of its addresses (RESOLVE, an extension of Tor).
 
         Raises:
-            SOCKSFailure: There is none, or the proxy is not Tor; otherwise as `create_connection`.
+            SOCKSFailure: The name has no address, or the proxy is not Tor.
+            Exception: Otherwise as `create_connection`.
         """
         return await self._asked(SOCKS5Resolve(host, credentials=self.for_tor()), timeout)
 
     async def resolve_ptr(self, address: str, *, timeout: float | None = 30.0) -> str:
-        """Have Tor look up the name of an IPv4 or IPv6 *address* (RESOLVE_PTR); otherwise as `resolve`."""
+        """Have Tor return the name of an IPv4 or IPv6 *address* (RESOLVE_PTR); otherwise as `resolve`."""
         return await self._asked(SOCKS5ResolvePTR(address, credentials=self.for_tor()), timeout)
 
     async def _asked(self, dialogue: Dialogue[str], timeout: float | None) -> str:
@@ -188,35 +189,36 @@ class SOCKSProxy(SOCKSSettings, _Dialling):
 
 
 class HTTPConnectProxy(HTTPProxySettings, _Dialling):
-    """An HTTP proxy that lets through what it is asked for by CONNECT (RFC 9110, section 9.3.6).
+    """An HTTP proxy that supports the CONNECT method (RFC 9110, section 9.3.6).
 
     Args:
         address: As for `SOCKSProxy`.
-        auth: User name and password for Basic authentication, as a `SOCKSUserAuth` or any pair; None = none.
+        auth: User name and password for Basic authentication, as a `SOCKSUserAuth` or a pair; None = none.
 
-    The attributes are those of `SOCKSProxy`, without its protocol.
+    The attributes are those of `SOCKSProxy`, except for *protocol*.
 
     Raises:
-        ValueError: An address that no proxy can have, or *auth* that cannot be told: a colon in the user name.
+        ValueError: The address is invalid, or the user name contains a colon, which Basic authentication cannot
+            transmit.
         TypeError: A value of the wrong type.
     """
 
 
 async def check_proxy(proxy: ProxySettings | str, *, timeout: float | None = 5.0) -> ProxyReport:
-    """Find out what a proxy is and can do, and return that.
+    """Find out which protocols a proxy speaks and what it supports, and return a report.
 
-    It is asked to connect to itself: no other network is needed. User name and password, if it has any, are told in
-    the protocol that it is given with alone.
+    The proxy is asked to connect to itself, so no other network is needed. The user name and password, if there are
+    any, are only sent in the protocol of *proxy*.
 
     Args:
         proxy: A proxy, or the URL of one.
-        timeout: Seconds for each question; None = as long as it takes. Some proxies let one or two of about ten run
-            into it: they say nothing to who speaks another protocol.
+        timeout: Seconds for each question; None = unlimited. Some proxies do not answer a protocol that they do not
+            speak, so one or two of about ten questions may take that long.
 
     Raises:
-        OSError: Nobody is there.
-        ValueError: The URL cannot be understood.
-        TypeError: It is no proxy.
+        OSError: The proxy cannot be reached.
+        ValueError: The URL is invalid.
+        TypeError: *proxy* is neither a proxy nor a URL.
     """
     return await checked(current_backend(), _proxy(proxy), timeout)
 
@@ -224,18 +226,18 @@ async def check_proxy(proxy: ProxySettings | str, *, timeout: float | None = 5.0
 def proxy_from_environment(
     host: str | None = None, variables: Mapping[str, str] | None = None
 ) -> SOCKSProxy | HTTPConnectProxy | None:
-    """Return the proxy that ``all_proxy`` or ``ALL_PROXY`` names; None if there is none, or not for *host*.
+    """Return the proxy that ``all_proxy`` or ``ALL_PROXY`` specifies; None if neither is set, or *host* is excluded.
 
-    Nothing else here looks at these variables: give the result as ``proxy=``. ``no_proxy`` or ``NO_PROXY`` names the
-    hosts that are reached without it, with commas between: names (with all below them), addresses, networks
-    (``10.0.0.0/8``), or ``*`` for all. Names are compared, and never looked up.
+    Nothing else in tieline reads these variables: pass the result as ``proxy=``. ``no_proxy`` or ``NO_PROXY`` excludes
+    hosts, separated by commas: names (and their subdomains), addresses, networks (``10.0.0.0/8``), or ``*`` for all.
+    Names are compared as text, and never resolved.
 
     Args:
-        host: Where it is to lead to; None = do not ask whether it is for that.
-        variables: Instead of ``os.environ``.
+        host: The host to connect to; None = ignore ``no_proxy``.
+        variables: The environment variables; None = ``os.environ``.
 
     Raises:
-        ValueError: The URL in the variable cannot be understood. The text does not repeat it.
+        ValueError: The URL in the variable is invalid. The message does not contain it.
     """
     url = proxy_url(os.environ if variables is None else variables, host)
     return None if url is None else cast("SOCKSProxy | HTTPConnectProxy", _proxy(url))

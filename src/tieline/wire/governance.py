@@ -47,38 +47,38 @@ LOOKS: Final = 32_768
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Governance:
-    """What peers may cost over time, and how many handlers they may occupy. A part of `Limits`.
+    """Limits on what peers may use over time, as a cost, and on their concurrent handlers. A part of `Limits`.
 
-    The unit of cost is arbitrary. With the defaults a peer may transfer 200 MB, or make 20 errors, before anything
-    happens, and 280 KB a second for as long as it likes.
+    The unit of cost is arbitrary. With the defaults a peer may transfer 200 MB, or cause 20 errors, before it is slowed
+    down, and 280 KB per second indefinitely.
 
     Attributes:
-        bw_cost_per_byte: What a byte costs, received or sent. DEFAULT is 0.00001 for peers on other machines and
-            nothing for those on this one (a loopback address, a Unix socket, a pipe): bytes that stay on a machine take
-            no bandwidth.
-        cost_soft_limit: The cost from which on requests are delayed, and fewer run at once.
-        cost_hard_limit: The cost over which the peer is told EXCESSIVE_RESOURCE_USAGE (-101) and cut; 0 or less = there
-            is no limit, neither hard nor soft. DEFAULT is 10000 on accepted connections and 0 on those that this side
-            dialled.
-        cost_decay_per_sec: The cost that is forgiven per second. DEFAULT is the hard limit within an hour.
-        cost_sleep: For how many seconds a request is delayed close to the hard limit; half way between the limits it is
-            half of that.
-        error_base_cost: What a request costs that is answered with an error, beside ``RPCError.cost``. What is no
-            JSON costs ten times that. What is this side's fault costs nothing: that it is too busy, or that a handler
-            fails with another exception than `RPCError`, or takes longer than `processing_timeout`.
-        initial_concurrent: How many async handlers of one connection run at once; further requests wait for their turn.
-            Between the limits it shrinks, to one. It does not hold while this side has calls open at that peer:
-            handlers that wait for each other across a connection would stand still. None = as many as
+        bw_cost_per_byte: The cost of a byte, received or sent. DEFAULT is 0.00001 for peers on other machines and 0 for
+            peers on this one (a loopback address, a Unix socket, a pipe).
+        cost_soft_limit: The cost above which requests are delayed, and fewer of them run concurrently.
+        cost_hard_limit: The cost above which the peer is sent EXCESSIVE_RESOURCE_USAGE (-101) and disconnected; 0 or
+            less = no limit, neither hard nor soft. DEFAULT is 10000 on accepted connections and 0 on those that this
+            side dialled.
+        cost_decay_per_sec: How much the cost falls per second. DEFAULT is the hard limit divided by 3600.
+        cost_sleep: The delay of a request, in seconds, when the cost is close to the hard limit; half way between the
+            limits it is half of that.
+        error_base_cost: The cost of a request that is answered with an error, in addition to ``RPCError.cost``. Input
+            that is not JSON costs ten times as much. Errors that are this side's fault cost nothing: it is too busy, or
+            a handler raises an exception other than `RPCError`, or takes longer than `processing_timeout`.
+        initial_concurrent: The maximum number of async handlers that run at once for one connection; further requests
+            wait for their turn. Between the limits it falls to one. It does not apply while this side waits for calls
+            to that peer: handlers that wait for each other across a connection would deadlock. None =
             `Limits.max_pending`.
-        processing_timeout: How long an async handler may take, from when its request came: the wait for its turn and
-            the delay are included. Then it is answered with SERVER_BUSY (-102). DEFAULT is `Limits.handler_timeout`.
-        target_response_time: While most calls of ours take longer than these seconds, fewer are open at once: at most
-            250 then, and fewer from look to look, down to 1, until answers come in time. Calls with a timeout of their
-            own are not judged. None = only `Limits.max_calls` counts.
-        group: Which group a connection belongs to: called with the session, once it is connected, and returns a string;
-            None = it stands for itself alone. Without a function the group is the IPv4 address, the first 64 bits of
-            the IPv6 address, or the user of a Unix socket. Groups share an account, and `max_connections_per_peer`. On
-            a server the limits of the server say which.
+        processing_timeout: The maximum time of an async handler in seconds, from the arrival of its request: waiting
+            for its turn and the delay are included. After that, the answer is SERVER_BUSY (-102). DEFAULT is
+            `Limits.handler_timeout`.
+        target_response_time: While most of this side's calls take longer than this number of seconds, fewer of them are
+            sent at once: at most 250, then fewer step by step, down to 1, until answers arrive in time. Calls with
+            their own timeout do not count. None = only `Limits.max_calls` applies.
+        group: A function that returns the group of a connection, a string; called with the session once it is
+            connected. None = a group of its own. Without a function the group is the IPv4 address, the first 64 bits of
+            the IPv6 address, or the user of a Unix socket. The connections of a group share their cost and
+            `Limits.max_connections_per_peer`. On a server, the limits of the server decide.
     """
 
     bw_cost_per_byte: float | Default = DEFAULT

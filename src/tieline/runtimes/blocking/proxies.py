@@ -63,9 +63,9 @@ class _Dialling(ProxySettings):
         flags: int = 0,
         timeout: float | None = 30.0,
     ) -> tuple[PolledTransport, ProtocolT]:
-        """Connect to *host* and *port* through the proxy; return a transport that is polled, and the protocol.
+        """Connect to *host* and *port* through the proxy; return a `PolledTransport`, and the protocol.
 
-        All else is as for `tieline.SOCKSProxy.create_connection`, and for `tieline.blocking.create_connection`.
+        Otherwise as `tieline.SOCKSProxy.create_connection` and `tieline.blocking.create_connection`.
         """
         timeout = check_timeout("timeout", timeout)
         endpoint = endpoint_with_tls(TCP(host, port, family=family, proto=proto, flags=flags), ssl, "ssl")
@@ -86,16 +86,16 @@ class _Dialling(ProxySettings):
 
 
 class SOCKSProxy(SOCKSSettings, _Dialling):
-    """A SOCKS proxy in blocking code: `tieline.SOCKSProxy`, but that what it can do by itself is not awaited.
+    """A SOCKS proxy for blocking code: `tieline.SOCKSProxy` with plain methods in place of async ones.
 
-    Its arguments and attributes are the same, and either goes through as ``proxy=`` on every runtime.
+    The arguments and attributes are the same, and both classes are accepted as ``proxy=`` on every runtime.
     """
 
     @classmethod
     def auto_detect_address(
         cls, address: object, auth: SOCKSAuth = None, *, timeout: float | None = 5.0
     ) -> Self | None:
-        """Return a proxy for *address*, with the best protocol that is spoken there; None if none is.
+        """Return a proxy for *address*, with the best protocol that it speaks; None if it speaks none.
 
         As `tieline.SOCKSProxy.auto_detect_address`.
         """
@@ -105,7 +105,7 @@ class SOCKSProxy(SOCKSSettings, _Dialling):
     def auto_detect_host(
         cls, host: str, ports: Iterable[int], auth: SOCKSAuth = None, *, timeout: float | None = 5.0
     ) -> Self | None:
-        """Return a proxy for the first of *ports* of *host* at which one is found; None if none is."""
+        """Return a proxy for the first of *ports* on *host* that speaks SOCKS; None if none does."""
         for port in ports:
             found = cls.auto_detect_address((host, port), auth, timeout=timeout)
             if found is not None:
@@ -114,20 +114,20 @@ class SOCKSProxy(SOCKSSettings, _Dialling):
 
     @classmethod
     def auto_detect_at_address(cls, address: object, auth: SOCKSAuth = None) -> Self | None:
-        """Do what `auto_detect_address` does; the newer spelling."""
+        """Do the same as `auto_detect_address`, which is the older name."""
         return cls.auto_detect_address(address, auth)
 
     @classmethod
     def auto_detect_at_host(cls, host: str, ports: Iterable[int], auth: SOCKSAuth = None) -> Self | None:
-        """Do what `auto_detect_host` does; the newer spelling."""
+        """Do the same as `auto_detect_host`, which is the older name."""
         return cls.auto_detect_host(host, ports, auth)
 
     def resolve(self, host: str, *, timeout: float | None = 30.0) -> str:
-        """Have Tor look up the name *host*, and return an address of it; as `tieline.SOCKSProxy.resolve`."""
+        """Have Tor resolve the name *host*, and return one of its addresses; as `tieline.SOCKSProxy.resolve`."""
         return self._asked(SOCKS5Resolve(host, credentials=self.for_tor()), timeout)
 
     def resolve_ptr(self, address: str, *, timeout: float | None = 30.0) -> str:
-        """Have Tor look up the name of an IPv4 or IPv6 *address*; as `tieline.SOCKSProxy.resolve_ptr`."""
+        """Have Tor return the name of an IPv4 or IPv6 *address*; as `tieline.SOCKSProxy.resolve_ptr`."""
         return self._asked(SOCKS5ResolvePTR(address, credentials=self.for_tor()), timeout)
 
     def _asked(self, dialogue: Dialogue[str], timeout: float | None) -> str:
@@ -137,10 +137,10 @@ class SOCKSProxy(SOCKSSettings, _Dialling):
 
 
 class HTTPConnectProxy(HTTPProxySettings, _Dialling):
-    """An HTTP proxy in blocking code: `tieline.HTTPConnectProxy`, but that ``create_connection`` is not awaited."""
+    """An HTTP proxy for blocking code: `tieline.HTTPConnectProxy` with a plain ``create_connection``."""
 
 
 def check_proxy(proxy: ProxySettings | str, *, timeout: float | None = 5.0) -> ProxyReport:
-    """Find out what a proxy is and can do, and return that; as `tieline.check_proxy`."""
+    """Find out which protocols a proxy speaks and what it supports; as `tieline.check_proxy`."""
     route: Route = as_route([proxy])
     return at_once(checked(_Backend(), route.proxies[0], timeout))

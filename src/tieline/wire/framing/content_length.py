@@ -51,12 +51,14 @@ class ContentLengthFramer(CountedFramer[bytes]):
     or utf-8 (also spelled utf8). Other headers are ignored. An invalid header raises `RemoteProtocolError`, which names
     it; a length over *max_size* raises `MessageTooLarge` before any of the message is read. After an error the position
     of the next message is unknown, so every further call raises.
+
     Args:
         max_size: The maximum size of a message in bytes, without its headers; 0 = no limit.
         content_type: The value of the ``Content-Type`` header to send; None = no such header. LSP's is
             ``application/vscode-jsonrpc; charset=utf-8``, which is also the default for its peers.
         max_header: The maximum size of the headers of one message in bytes, including the blank line.
         max_headers: The maximum number of headers of one message.
+
     Raises:
         ValueError: *max_size* is negative, *max_header* or *max_headers* is not positive, or *content_type* is not
             a valid header value that this framer would accept.

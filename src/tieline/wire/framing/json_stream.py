@@ -31,6 +31,7 @@ class JSONStreamFramer(CuttingFramer[bytes]):
 
     Args:
         max_size: The maximum size of a text in bytes, without the whitespace around it; 0 = no limit.
+
     Raises:
         ValueError: *max_size* is negative.
     """

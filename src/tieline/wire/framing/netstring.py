@@ -31,6 +31,7 @@ class NetstringFramer(CountedFramer[bytes]):
 
     Args:
         max_size: The maximum size of a message in bytes, without its length and punctuation; 0 = no limit.
+
     Raises:
         ValueError: *max_size* is negative.
     """

@@ -35,6 +35,7 @@ class RecordSeparatorFramer(CuttingFramer[bytes]):
 
     Args:
         max_size: The maximum size of a record in bytes, without its RS and newline; 0 = no limit.
+
     Raises:
         ValueError: *max_size* is negative.
     """
