@@ -28,18 +28,18 @@ _NOBODY: Final = "nobody listens at {}:{} in this network in memory"
 
 
 class BlockingMemoryNetwork:
-    """A network within one program: what listens on it at a host and port can be dialled there, by any thread.
+    """An in-memory network for blocking code: servers listen at a host and port, and any thread connects to them.
 
-    Give it to sessions of ``tieline.blocking`` as their *proxy*, and make servers by `serve`. It is the twin of
-    `MemoryNetwork`, which is for asyncio and trio.
+    Pass it to sessions of ``tieline.blocking`` as their *proxy*, and create servers with `serve`. For asyncio and trio
+    there is `MemoryNetwork`.
 
-    Clients are as with sockets. So is what a server says on a connection, and what a connection may cost. But a server
-    here has no pool of threads: the handlers of a connection run in its own thread, one at a time, plain ones only,
-    and `Limits.handler_timeout` is for none. It has no TLS, no hooks and so no statistics, no limits for all
-    connections together, and of `tieline.blocking.Server` only what `BlockingMemoryServer` shows.
+    Clients behave as with sockets; so do connections on the server's side, and their limits. But a server on this
+    network has no thread pool: the handlers of a connection run in its own thread, one at a time; they must be plain
+    functions, and `Limits.handler_timeout` does not apply. There is no TLS, there are no hooks (and so no statistics)
+    and no limits for all connections together, and of `tieline.blocking.Server` only what `BlockingMemoryServer` has.
 
     Args:
-        capacity: How many bytes may be unread in each direction of a connection, before sends wait.
+        capacity: The number of unread bytes in each direction of a connection at which sending waits.
     """
 
     def __init__(self, *, capacity: int = CAPACITY) -> None:
@@ -128,7 +128,7 @@ class _MemoryServerSession(SessionBase, ServerSession):
 
 
 class BlockingMemoryServer:
-    """A server on a `BlockingMemoryNetwork`, which makes it: a session and a thread for each connection.
+    """A server on a `BlockingMemoryNetwork`, which creates it: one session and one thread per connection.
 
     Attributes:
         address: The host and the port.

@@ -18,12 +18,12 @@ MOST_TURNS: Final = 100_000
 
 
 class VirtualTimer:
-    """A call that was planned.
+    """A scheduled call.
 
     Attributes:
-        when: For which time.
-        fn: What is called.
-        cancelled: It will not be.
+        when: The time at which it is due.
+        fn: The function that is called.
+        cancelled: Whether it has been cancelled.
     """
 
     __slots__ = ("cancelled", "fn", "when")
@@ -39,17 +39,17 @@ class VirtualTimer:
 
 
 class VirtualClock:
-    """Time and turns of a program in memory: nothing happens by itself, everything happens in a known order.
+    """A clock and scheduler under the control of a test: nothing runs by itself, and all runs in a known order.
 
-    It has the part of a runtime's host that tells the time and plans calls, so links, TLS layers and transports in
-    memory run on it. It is moved by `turn`, `run` and `advance`, by one thread.
+    It implements the part of a runtime's host that tells the time and schedules calls, so links, TLS layers and
+    in-memory transports run on it. It is moved by `turn`, `run` and `advance`, by one thread.
 
     Args:
-        time: Seconds to begin with.
+        time: The initial time in seconds.
 
     Attributes:
         time: The time in seconds.
-        tick: Seconds that each look at the clock takes; 0 at first.
+        tick: How many seconds pass whenever the time is read; 0 at first.
     """
 
     def __init__(self, time: float = 100.0) -> None:

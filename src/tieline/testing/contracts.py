@@ -18,17 +18,17 @@ KNOWN_TO_HANG: Final = 0.5  # seconds that a case gets which is known to fail
 
 
 class ContractBroken(AssertionError):
-    """A case of a kit failed: its text says which row of the contract, what was seen, and what was expected."""
+    """A case of a test kit failed. The message names the rule of the contract, what was seen and what was expected."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One promise of a contract, to be checked.
+    """A test case of a kit: one rule of a contract.
 
     Attributes:
-        name: Its name, with the variant in brackets.
-        rows: The rows of the contract.
-        promise: What is promised.
+        name: The name of the case, with its variant in brackets.
+        rows: The numbers of the rules that it checks.
+        promise: What the rule says.
     """
 
     name: str

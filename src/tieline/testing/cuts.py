@@ -25,7 +25,10 @@ def in_pieces(data: bytes, size: int) -> list[bytes]:
 
 
 def cuts_of(data: bytes) -> Iterator[list[bytes]]:
-    """Yield *data* whole, byte by byte, in twos and threes, and cut once at each place (at some, if it is long)."""
+    """Yield *data* in various pieces: whole, byte by byte, by two and three bytes, and split once at each position.
+
+    If *data* is long, it is only split once, at some positions.
+    """
     yield [data]
     places: Iterable[int] = range(1, len(data))
     if len(data) < LONGEST_BYTE_BY_BYTE:

@@ -22,7 +22,7 @@ LONG: Final = 9000
 
 
 class DatagramPeer(Protocol):
-    """The bare end: a socket of datagrams that does not block."""
+    """The other end, which the kit controls: a non-blocking datagram socket."""
 
     @property
     def address(self) -> Any:
@@ -41,14 +41,14 @@ class DatagramPeer(Protocol):
 
 
 class DatagramRig(ABC):
-    """How to connect a datagram transport under test with a bare end. Derive from it; a new one for each case.
+    """How the kit connects a datagram transport under test. Derive from it; each case gets a new one.
 
     Attributes:
-        implementation: The name by which `KNOWN_FAULTS` knows the transport; "" = all of the contract is expected.
-        tells_refusals: Whether `error_received` hears that nobody is at the other end, as UDP on Linux tells.
-        tells_at_once: Whether `connection_lost` may come from inside `close` and `abort`, outside of other callbacks:
-            so it may be where the caller moves the transport.
-        patience: Seconds within which whatever is to happen happens.
+        implementation: The name of the transport in `KNOWN_FAULTS`; "" = no known faults.
+        tells_refusals: Whether `error_received` is called if nobody listens at the other end, as for UDP on Linux.
+        tells_at_once: Whether `connection_lost` may be called from within `close` and `abort`, but not from within
+            other callbacks: for transports that are polled by their caller.
+        patience: How many seconds the kit waits for something to happen.
     """
 
     implementation: str = ""

@@ -43,14 +43,14 @@ VALUES: Final[tuple[Any, ...]] = (
 
 @dataclass(frozen=True)
 class DialectRig:
-    """A dialect for the kit.
+    """A dialect under test.
 
     Attributes:
         dialect: The dialect.
-        calls: Requests and notifications as programs of that protocol write them, without their framing.
-        answers: Responses as these write them.
-        refused: What is no message of that protocol, although it is JSON: it is answered with an error, or ends the
-            connection, and no handler hears of it.
+        calls: Requests and notifications as programs of that protocol send them, without their framing.
+        answers: Responses as they send them.
+        refused: JSON texts that are no messages of that protocol: each is answered with an error or ends the
+            connection, and no handler is called.
     """
 
     dialect: Dialect

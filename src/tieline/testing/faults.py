@@ -17,28 +17,26 @@ Cut = Literal["end", "half", "reset"]
 
 
 class Faults:
-    """What happens to connections in memory: sizes, delays, order and ends, chosen by chance from one seed.
+    """Random faults of in-memory connections, from one seed: short reads and writes, delays, order, lost connections.
 
-    The same seed, asked in the same order, gives the same run. As a context manager it adds the seed to whatever is
-    raised within: the text of a failure says how to see it again.
+    The same seed with the same sequence of operations gives the same run. As a context manager, it adds the seed to any
+    exception raised within the block, so that a failure can be reproduced.
 
     Args:
-        seed: The seed; None = one by chance, which is then in `seed`.
-        chunk: The longest piece that one read gives or one write takes, in bytes; 0 = no limit. Each is as long as
-            chance says.
-        delay: Seconds of virtual time that bytes may be on their way, at most; 0 = they arrive in the next turn. Order
-            is kept within a direction.
-        blocked: How likely it is that a write is taken later (0 to 1).
-        reorder: Whether those who are woken in one turn are woken in any order, and sometimes a turn later.
-        cut: How likely it is that a connection is cut on its way, by its end, by that of one direction, or by a reset
-            (0 to 1).
-        cut_within: Before how many bytes, counted over both directions, it is cut.
+        seed: The seed; None = a random one, which is then in `seed`.
+        chunk: The maximum size of a read or write in bytes; 0 = no limit. Each has a random size up to this.
+        delay: The maximum delay of data in seconds of virtual time; 0 = it arrives in the next turn. Within a
+            direction the order is kept.
+        blocked: The probability that a write is accepted later (0 to 1).
+        reorder: Whether the ends that are woken in one turn are woken in random order, and sometimes a turn later.
+        cut: The probability that a connection is lost: by its end, by the end of one direction, or by a reset (0 to 1).
+        cut_within: The maximum number of bytes, in both directions together, after which it is lost.
 
     Attributes:
         seed: The seed.
 
     Raises:
-        ValueError: A number that is out of its range.
+        ValueError: A number is out of range.
     """
 
     def __init__(

@@ -24,15 +24,15 @@ GARBAGE_SEEDS: Final = 20
 
 @dataclass(frozen=True)
 class FramerRig:
-    """A framer for the kit.
+    """A framer under test.
 
     Attributes:
         make: Returns a new framer.
-        messages: Messages that it carries: some short, some long, an empty one if that is a message.
-        garbage: Byte strings that are no stream of its, each of which must be told as a fault.
-        limit: How many bytes of a message it takes, as it was made; 0 = no limit, and none is checked.
-        overhead: How many bytes beyond that it may hold for a message that is not complete.
-        tells_pending: Whether `FramerBase.pending` is kept.
+        messages: Valid messages: some short, some long, and an empty one if the framing allows it.
+        garbage: Invalid streams, each of which must raise an error.
+        limit: The maximum size of a message in bytes that *make* sets; 0 = no limit, which is then not checked.
+        overhead: How many bytes more than that the framer may buffer for an incomplete message.
+        tells_pending: Whether `FramerBase.pending` is supported.
     """
 
     make: Callable[[], FramerBase[Any]]

@@ -12,19 +12,19 @@ __all__ = ["KNOWN_FAULTS", "KnownFault", "known_fault"]
 
 @dataclass(frozen=True)
 class KnownFault:
-    """Something that an implementation is known to do otherwise than the contract says, and that is not ours.
+    """A known violation of the contract in an implementation of others, such as a loop of asyncio.
 
-    The kit expects the fault where it is listed: a case that passes all the same fails, so that no entry outlives its
+    The kit expects the listed cases to fail: one that passes is reported as a failure, so that no entry outlives its
     fault.
 
     Attributes:
-        implementation: Whose: the `implementation` of a rig.
+        implementation: The `implementation` of the rig that has the fault.
         cases: The names of the cases that fail; ``"name[*]"`` stands for all variants of one.
-        what: What it does.
-        versions: From which version on and up to which, both included; of CPython, or of the package that
-            *package* names. None = of all that exist.
+        what: A description of the fault.
+        versions: The first and the last version that have it, of CPython, or of the package that *package* names.
+            None = all versions.
         package: The name of a module with a ``__version__``; None = CPython.
-        may_pass: The fault comes by chance: to pass is no failure.
+        may_pass: Whether the fault is intermittent, so that the cases may also pass.
     """
 
     implementation: str

@@ -16,14 +16,14 @@ TURNS: Final = 30
 
 
 class VirtualClockLoop(asyncio.SelectorEventLoop):
-    """A stock loop of asyncio with a time of its own, which only `move_to` and `advance` move.
+    """A standard asyncio event loop with virtual time, which only `move_to` and `advance` move.
 
-    Run a test on it by ``asyncio.Runner(loop_factory=VirtualClockLoop)``. What waits for time to pass, and nobody moves
-    it, waits for ever; unless time *jumps*. On trio, ``trio.testing.MockClock`` does the same.
+    Run a test on it with ``asyncio.Runner(loop_factory=VirtualClockLoop)``. Code that waits for a time waits until the
+    test moves the clock, unless the clock *jumps*. On trio, use ``trio.testing.MockClock``.
 
     Args:
-        jumps: Whether time jumps to the next timer when nothing else is left to do: a program that waits for an hour is
-            through at once. For what happens in memory: a socket or a thread may need real time, and gets none.
+        jumps: Whether the time jumps to the next timer when nothing else is left to do, so that a program that waits
+            for an hour finishes at once. Only for in-memory connections: sockets and threads need real time.
 
     Attributes:
         at: The time in seconds.

@@ -22,19 +22,19 @@ MOST_DEADLINES: Final = 100
 
 @dataclass(frozen=True)
 class MachineRig:
-    """A machine for the kit.
+    """A sans-I/O protocol machine under test.
 
     Its methods are ``receive_data(data, now)``, ``receive_eof(now)``, ``handle_deadline(now)`` and ``data_to_send()``,
     and it has an attribute ``deadline``: seconds, or inf or None for never.
 
     Attributes:
-        make: Returns a new machine, started at the time that it is given.
-        conversation: What a good peer says, in one string.
-        respond: What is done about an event, as a sink does: it is given the machine and the event.
-        shown: What of an event is compared between two runs; None stands for nothing.
-        output: What of the bytes that it says is compared, where their order is free; by default all.
-        garbage: Byte strings that no good peer says; they must cause an event, and no exception.
-        more: Returns further events of what has come, for machines that hand them out in portions.
+        make: Returns a new machine; called with the time at which it starts.
+        conversation: All that a correct peer sends, as one byte string.
+        respond: Handles an event as an application does; called with the machine and the event.
+        shown: Returns what is compared of an event between two runs; None = nothing.
+        output: Returns what is compared of the output, if its order may vary; by default all of it.
+        garbage: Invalid input, which must cause an event, and no exception.
+        more: Returns further events of the data received, for machines that return them in portions.
     """
 
     make: Callable[[float], Any]

@@ -24,12 +24,13 @@ READ_SIZE: Final = 64 * 1024
 
 
 class MemoryTransport(WaterMarks, Transport):
-    """One end of a connection in memory; `memory_pair` and `memory_peer` make it.
+    """One end of an in-memory connection; `memory_pair` and `memory_peer` create it.
 
-    It behaves as a transport on a socket: what the pipe does not take at once stays unsent, data comes in later turns
-    and never within a call, `connection_lost` comes once, in the turn behind `close` or `abort` at the earliest. What a
-    callback raises ends the connection with it, and is logged by "tieline.testing" (on `VirtualClock` it comes out of
-    whoever moves the clock instead). `get_extra_info` knows ``peername`` and ``sockname``: ("memory", number).
+    It behaves like a transport on a socket: data that the pipe does not accept at once is buffered, data is delivered
+    in later turns and never from within a call, and `connection_lost` is called once, at the earliest in the turn after
+    `close` or `abort`. An exception in a callback ends the connection, and is logged by "tieline.testing"; on a
+    `VirtualClock` it is raised by the method that moves the clock. `get_extra_info` supports ``peername`` and
+    ``sockname``: ("memory", number).
     """
 
     __slots__ = (
@@ -267,7 +268,7 @@ def _leave(incoming: Pipe, outgoing: Pipe) -> None:
 
 
 class MemoryPeer:
-    """The bare end of a connection in memory: bytes by hand, as with a socket that does not block."""
+    """The other end of an in-memory connection: a test sends and receives bytes, as with a non-blocking socket."""
 
     def __init__(self, incoming: Pipe, outgoing: Pipe) -> None:
         self._incoming = incoming
@@ -310,14 +311,14 @@ class MemoryPeer:
 def memory_pair(
     first: Any, second: Any, turns: Turns, *, capacity: int = CAPACITY, faults: Faults | None = None
 ) -> tuple[MemoryTransport, MemoryTransport]:
-    """Connect two protocols in memory, and return their transports; both have heard `connection_made`.
+    """Connect two protocols in memory, and return their transports; `connection_made` has been called on both.
 
     Args:
-        first: A protocol of asyncio's kind, plain or buffered.
+        first: An asyncio-style protocol, plain or buffered.
         second: Another one.
-        turns: Who makes calls later: a `VirtualClock`. (On a loop, use a `MemoryNetwork`.)
-        capacity: How many bytes may be on their way or unread in each direction, before writes wait.
-        faults: What may go wrong; None = nothing.
+        turns: The scheduler: a `VirtualClock`. (On an event loop, use a `MemoryNetwork`.)
+        capacity: The number of unread bytes in each direction, those in transit included, at which writes wait.
+        faults: Random faults; None = none.
     """
     wire = Wire(turns, turns, capacity, faults)
     ours = MemoryTransport(wire, wire.back, wire.there, first, number=1, reports=_raises(turns))
@@ -330,7 +331,7 @@ def memory_pair(
 def memory_peer(
     protocol: Any, turns: Turns, *, capacity: int = CAPACITY, faults: Faults | None = None
 ) -> tuple[MemoryTransport, MemoryPeer]:
-    """Connect a protocol in memory with a bare end, and return its transport and that end; see `memory_pair`."""
+    """Connect a protocol with a `MemoryPeer`, and return its transport and that peer; see `memory_pair`."""
     wire = Wire(turns, turns, capacity, faults)
     transport = MemoryTransport(wire, wire.back, wire.there, protocol, number=1, reports=_raises(turns))
     transport.start()

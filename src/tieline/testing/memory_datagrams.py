@@ -22,14 +22,14 @@ MOST_WAITING: Final = 64
 
 
 class MemoryDatagramTransport(DatagramTransport):
-    """One end of two that send each other datagrams; `memory_datagram_pair` makes both.
+    """One of two connected in-memory datagram transports; `memory_datagram_pair` creates both.
 
-    What the other end has no room for is dropped and counted, as the system does. With faults, datagrams may also be
-    late, and so overtake each other; none is lost by that.
+    A datagram that does not fit into the other end's queue is dropped and counted, as by the system. With faults,
+    datagrams may also be delayed, and therefore reordered; none is lost by that.
 
     Attributes:
-        address: Its own address, ("memory", number).
-        dropped: How many datagrams were dropped because too many waited here.
+        address: The address of this end, ("memory", number).
+        dropped: The number of datagrams that were dropped because the queue of this end was full.
     """
 
     __slots__ = (
@@ -146,14 +146,14 @@ class MemoryDatagramTransport(DatagramTransport):
 def memory_datagram_pair(
     first: Any, second: Any, turns: Turns, *, most_waiting: int = MOST_WAITING, faults: Faults | None = None
 ) -> tuple[MemoryDatagramTransport, MemoryDatagramTransport]:
-    """Connect two datagram protocols in memory, and return their transports; both have heard `connection_made`.
+    """Connect two datagram protocols in memory, and return their transports; `connection_made` has been called on both.
 
     Args:
-        first: A protocol of asyncio's kind.
+        first: An asyncio-style datagram protocol.
         second: Another one.
-        turns: Who makes calls later: a `VirtualClock`, or the host of a runtime.
-        most_waiting: How many datagrams may wait to be received at each end, before more are dropped.
-        faults: What may go wrong: delays and order; None = nothing.
+        turns: The scheduler: a `VirtualClock`, or the host of a runtime.
+        most_waiting: The maximum number of datagrams that wait to be received at each end; further ones are dropped.
+        faults: Random delays and reordering; None = none.
     """
     ours = MemoryDatagramTransport(first, turns, 1, most_waiting, faults)
     theirs = MemoryDatagramTransport(second, turns, 2, most_waiting, faults)

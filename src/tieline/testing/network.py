@@ -30,14 +30,15 @@ _NOBODY: Final = "nobody listens at {}:{} in this network in memory"
 
 
 class MemoryNetwork:
-    """A network within one program: what listens on it at a host and port can be dialled there.
+    """An in-memory network for asyncio and trio: servers listen at a host and port, and clients connect to them.
 
-    Give it to sessions as their *proxy*, and make servers by `serve`: all else is as with sockets, TLS included. It is
-    for one event loop of asyncio or one run of trio.
+    Pass it to sessions as their *proxy*, and create servers with `serve`; all else is as with sockets, including TLS.
+    It belongs to one asyncio event loop or one trio run.
 
     Args:
-        capacity: How many bytes may be on their way or unread in each direction of a connection, before writes wait.
-        faults: What may go wrong; None = nothing. Delays are of the runtime's own clock, so use a clock that jumps:
+        capacity: The number of unread bytes in each direction of a connection, those in transit included, at which
+            writes wait.
+        faults: Random faults; None = none. Delays use the clock of the runtime, so use one that jumps:
             `VirtualClockLoop`, or trio's ``MockClock``.
     """
 
@@ -111,7 +112,7 @@ class MemoryNetwork:
 
 
 class MemoryServer(Server):
-    """A server on a `MemoryNetwork`, which makes it: all of `tieline.Server` but sockets."""
+    """A server on a `MemoryNetwork`, which creates it: a `tieline.Server` without sockets."""
 
     def __init__(self, network: MemoryNetwork, factory: Callable[[], Any], endpoint: TCP, **settings: Any) -> None:
         super().__init__(factory, endpoint, **settings)

@@ -17,7 +17,7 @@ READ_SIZE = 64 * 1024
 
 
 class Peer(Protocol):
-    """The end of a connection that a kit plays itself. None of this waits."""
+    """The end of a connection that a test kit controls. No method waits."""
 
     def send(self, data: bytes, /) -> int:
         """Send what is taken of *data* now, and return how many bytes that is; ConnectionError: nobody is there."""
@@ -38,10 +38,11 @@ class Peer(Protocol):
 
 
 class SocketPeer:
-    """A connected stream socket as the bare end. The socket is its own from then on.
+    """A `Peer` on a connected stream socket, which it owns.
 
     Args:
-        sock: The socket: TCP, or a Unix one, which has no resets (`reset` closes it with unread bytes, if it has any).
+        sock: A TCP or Unix stream socket. A Unix socket has no reset: `reset` closes it, with unread data if there is
+            any.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -80,13 +81,13 @@ class SocketPeer:
 
 
 class TLSPeer:
-    """A bare end that speaks TLS over another one, by `ssl.MemoryBIO` of the standard library.
+    """A `Peer` that speaks TLS over another one, with the `ssl.MemoryBIO` of the standard library.
 
     Args:
-        lower: The end below.
-        context: What it trusts or shows.
-        server_side: Whether it is the server.
-        server_hostname: The name to match, for a client.
+        lower: The peer below.
+        context: The ``ssl.SSLContext`` to use.
+        server_side: Whether it is the TLS server.
+        server_hostname: For a client, the name that the certificate must contain.
     """
 
     def __init__(

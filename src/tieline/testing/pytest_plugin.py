@@ -31,13 +31,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def virtual_clock() -> VirtualClock:
-    """Give a new clock that stands still until it is moved."""
+    """Return a new `VirtualClock`."""
     return VirtualClock()
 
 
 @pytest.fixture
 def faults(request: pytest.FixtureRequest) -> Faults:
-    """Give faults with a seed of their own; a test that fails says which, and ``--tieline-seed`` gives it again."""
+    """Return `Faults` with a random seed. A test that fails reports it, and ``--tieline-seed`` sets it."""
     made = Faults(cast("int | None", request.config.getoption("--tieline-seed")))
     request.node.stash[_SEEDED] = made
     return made
@@ -45,13 +45,13 @@ def faults(request: pytest.FixtureRequest) -> Faults:
 
 @pytest.fixture
 def memory_network() -> MemoryNetwork:
-    """Give a new network in memory, without faults."""
+    """Return a new `MemoryNetwork`, without faults."""
     return MemoryNetwork()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Have a test that fails say its seed."""
+    """Add the seed to the report of a test that fails."""
     report = yield
     made = item.stash.get(_SEEDED, None)
     if made is not None and report.failed:

@@ -22,12 +22,12 @@ __all__ = ["Recorded", "Recording", "replay"]
 
 @dataclass(frozen=True)
 class Recorded:
-    """One piece of a recording.
+    """One read or write of a recording.
 
     Attributes:
-        at: Seconds since the connection was made.
-        direction: "in" = received by the side that was recorded, "out" = sent by it.
-        data: The bytes; b"" = the end of that direction.
+        at: Seconds since the connection was established.
+        direction: "in" = received by the recorded side, "out" = sent by it.
+        data: The data; b"" = the end of that direction.
     """
 
     at: float
@@ -36,13 +36,13 @@ class Recorded:
 
 
 class Recording:
-    """What was said on one connection. Iterating it gives the pieces in order.
+    """The data of one connection, both directions. Iteration yields the `Recorded` pieces in order.
 
-    Wrap a protocol in `tap` to fill it; `save` it to a file to keep it, and `load` it in a test. It holds all that was
-    said, passwords included.
+    Wrap a protocol with `tap` to record it, `save` the recording to a file, and `load` it in a test. It contains all
+    data of the connection, including passwords.
 
     Args:
-        now: Tells the time in seconds, while it is recorded.
+        now: Returns the time in seconds while recording.
     """
 
     def __init__(self, now: Callable[[], float] | None = None) -> None:
@@ -179,18 +179,18 @@ class _TappedTransport:
 
 
 def replay(recording: Recording, rig: MachineRig, *, check_output: bool = True) -> tuple[list[object], bytes]:
-    """Say to a new machine what the recorded side was told, at its times; then again for every cut of it.
+    """Feed the recorded input to a new machine, at the recorded times; then again, split in various ways.
 
     Args:
-        recording: What was said.
-        rig: The machine, and what is done about its events.
-        check_output: Whether the machine must say what was said then, as `MachineRig.output` compares it.
+        recording: The recording.
+        rig: The machine, and how its events are handled.
+        check_output: Whether the output of the machine must be that of the recording, compared by `MachineRig.output`.
 
     Returns:
-        What of the events is to be compared, and what the machine says.
+        What `MachineRig.shown` returned for the events, and the output of the machine.
 
     Raises:
-        ContractBroken: The machine says something else than was recorded, or what follows depends on the cuts.
+        ContractBroken: The output differs from the recording, or the result depends on how the input is split.
     """
     pieces = [piece for piece in recording if piece.direction == "in" and piece.data]
     machine = rig.make(0.0)

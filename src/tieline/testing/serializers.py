@@ -51,21 +51,21 @@ DEEP: Final = 20_000
 
 @dataclass(frozen=True)
 class SerializerRig:
-    """A serializer and what to check it with.
+    """A serializer under test, with test data.
 
     Attributes:
-        make: Returns a new serializer, of the same settings each time.
-        packets: Packets that it can send, small ones; at least two, and not all the same.
-        faulty: Streams that hold one packet which is none, behind which the stream goes on.
-        ending: Streams behind which it cannot go on.
-        too_large: Streams of one packet over the limit, all of it, each with whether the stream goes on behind it.
-        bombs: Streams of one packet that would take far more memory than it is long.
-        memory: How many bytes may be taken while one of these is refused.
-        judges_alike: Whether damage is judged alike however the stream is cut. A library that checks more when it has
-            all at once does not.
+        make: Returns a new serializer, with the same settings each time.
+        packets: Small valid packets; at least two, and not all equal.
+        faulty: Streams of one invalid packet, after which the stream can continue.
+        ending: Streams of one invalid packet, after which it cannot.
+        too_large: Streams of one complete packet over the limit, each with whether the stream can continue after it.
+        bombs: Streams of one packet that would take far more memory than its size.
+        memory: The maximum number of bytes that may be allocated while such a packet is rejected.
+        judges_alike: Whether an invalid packet causes the same error however the stream is split. Libraries that check
+            more when they have the whole packet do not.
 
     Raises:
-        ValueError: *packets* are fewer than two, or all the same: what is lost or comes twice would not be seen.
+        ValueError: There are fewer than two *packets*, or all are equal, so a lost or repeated one would go unnoticed.
     """
 
     make: Callable[[], AbstractPacketSerializer[Any, Any]]
@@ -84,11 +84,11 @@ class SerializerRig:
 
 @dataclass(frozen=True)
 class SerializerCase:
-    """One promise of a serializer.
+    """A test case for serializers.
 
     Attributes:
-        name: Its name.
-        promise: What is promised.
+        name: The name of the case.
+        promise: The rule that it checks.
     """
 
     name: str

@@ -49,13 +49,12 @@ class _Direction:
 
 
 class MemorySocket(socket.socket):
-    """One end of a connection in memory, for what takes a connected stream socket in blocking code.
+    """One end of an in-memory connection, for blocking code that takes a connected stream socket.
 
-    `memory_sockets` makes two. It says that it is of TCP, and behaves as a Unix stream socket does: any number of
-    threads may use it, a send takes what there is room for, the end of the stream comes behind what was sent, and an
-    end that is closed with something unread resets the connection. There is no descriptor (`fileno` is -1), so a
-    selector or an event loop does not take it; its addresses are ("memory", number). Threads in a call are woken when
-    it is closed.
+    `memory_sockets` creates a pair. It reports the family of TCP and behaves like a Unix stream socket: any number of
+    threads may use it, a send accepts what there is room for, the end of the stream follows the data that was sent, and
+    closing an end with unread data resets the connection. It has no file descriptor (`fileno` returns -1), so selectors
+    and event loops cannot use it; its addresses are ("memory", number). Closing it wakes threads that wait in a call.
     """
 
     def __init__(
@@ -292,16 +291,16 @@ class _Readiness:
 
 
 def memory_sockets(*, capacity: int = CAPACITY) -> tuple[MemorySocket, MemorySocket]:
-    """Return two connected stream sockets in memory, for blocking code: as `socket.socketpair`, without the system.
+    """Return two connected in-memory stream sockets for blocking code, as `socket.socketpair` does with real ones.
 
-    What takes a connected socket there takes one: ``tieline.blocking.ClientSession(sock=...)``, packet clients,
-    `tieline.blocking.create_connection`; so does your own code for the other end.
+    They can be used wherever blocking code takes a connected socket: ``tieline.blocking.ClientSession(sock=...)``,
+    packet clients, `tieline.blocking.create_connection`, and your own code for the other end.
 
     Args:
-        capacity: How many bytes may be unread in each direction, before sends wait.
+        capacity: The number of unread bytes in each direction at which sending waits.
 
     Raises:
-        ValueError: There is no capacity.
+        ValueError: *capacity* is not positive.
     """
     if capacity < 1:
         raise ValueError(f"the capacity must be 1 byte at least, not {capacity!r}")

@@ -22,17 +22,17 @@ SOME_TURNS: Final = 20  # enough for all that is ready to happen
 
 
 class StreamRig(ABC):
-    """How to make a connected pair of a transport under test and a bare end. Derive from it; a new one for each case.
+    """How the kit connects a stream transport under test with a `Peer`. Derive from it; each case gets a new one.
 
     Attributes:
-        implementation: The name by which `KNOWN_FAULTS` knows the transport; "" = all of the contract is expected.
+        implementation: The name of the transport in `KNOWN_FAULTS`; "" = no known faults.
         half_closes: Whether one direction can be closed alone; over TLS it cannot.
-        resets: Whether `Peer.reset` is told apart from an end.
-        big: More bytes than fit between the two ends, so that some of so many stay unsent.
-        patience: Seconds within which whatever is to happen happens.
-        tells_at_once: Whether `connection_lost` may come from inside `close` and `abort`, outside of other callbacks:
-            so it may be where the caller moves the transport.
-        reports_failures: Whether `reports` has what a callback raised.
+        resets: Whether `Peer.reset` can be distinguished from the end of the stream.
+        big: A number of bytes that does not fit between the two ends, so that some stay unsent.
+        patience: How many seconds the kit waits for something to happen.
+        tells_at_once: Whether `connection_lost` may be called from within `close` and `abort`, but not from within
+            other callbacks: for transports that are polled by their caller.
+        reports_failures: Whether `reports` contains the exceptions that callbacks raised.
     """
 
     implementation: str = ""

@@ -25,11 +25,11 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 
 
 class SubprocessRig(ABC):
-    """How to start a child with all three pipes. Derive from it; a new one for each case.
+    """How the kit starts a child process with three pipes. Derive from it; each case gets a new one.
 
     Attributes:
-        implementation: The name by which `KNOWN_FAULTS` knows the transport; "" = all of the contract is expected.
-        patience: Seconds within which whatever is to happen happens.
+        implementation: The name of the transport in `KNOWN_FAULTS`; "" = no known faults.
+        patience: How many seconds the kit waits for something to happen.
     """
 
     implementation: str = ""
