@@ -14,12 +14,12 @@ import tieline
 
 methods = tieline.Methods()
 
-# What is typed; None behind the last line, and when the connection is gone.
+# The typed lines; None after the last one, and when the connection is gone.
 lines = asyncio.Queue[str | None]()
 
 
 def show(text: str) -> None:
-    """Print what others wrote, without what would make the terminal do things."""
+    """Print what others wrote, without control characters for the terminal."""
     print("".join(character if character.isprintable() else "?" for character in text), flush=True)
 
 
@@ -58,7 +58,7 @@ async def main(name: str, url: str) -> None:
         show(f"here: {', '.join(others) or 'nobody yet'}")
         threading.Thread(target=read_lines, args=(asyncio.get_running_loop(),), daemon=True).start()
         while (line := await lines.get()) is not None:
-            # A call and no notification: whoever leaves behind it knows that everybody has been told.
+            # A call, not a notification: when it returns, everybody has been told, even if this client leaves now.
             await session.call("say", line)
         if session.is_closing():
             raise tieline.ConnectionLost(str(session.close_reason))

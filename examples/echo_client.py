@@ -24,8 +24,8 @@ if __name__ == "__main__":
     try:
         asyncio.run(main(url, words or ["hello", "world"]))
     except tieline.RPCError as exc:
-        sys.exit(f"the server answered with an error: {exc}")
+        sys.exit(f"the server replied with an error: {exc}")
     except TimeoutError as exc:
         sys.exit(f"the server takes too long: {exc}")
-    except OSError as exc:  # nobody there, or no more: ConnectionLost is one
+    except OSError as exc:  # nobody listens, or the connection was lost: ConnectionLost is an OSError
         sys.exit(f"no connection to {url}: {exc}")

@@ -45,14 +45,14 @@ def answer_to(order: Order) -> Answer:
 
 
 async def handle(client: AbstractAsyncNetworkClient[Answer, Order]) -> None:
-    """Talk to one client, for as long as it stays; each has a call of its own."""
+    """Talk to one client, for as long as it stays; this is called once for each."""
     while True:
         try:
             async for order in client:
                 await client.send_packet(answer_to(order))
         except StreamProtocolParseError as exc:
             await client.send_packet(Refusal(str(exc)))
-        else:  # it has gone, or this server goes down
+        else:  # it has gone, or this server shuts down
             return
 
 

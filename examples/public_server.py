@@ -16,13 +16,13 @@ import tieline
 
 methods = tieline.Methods()
 
-# At most 100 connections of one peer, as in the preset; and what suits this service: short messages, quick work.
+# At most 100 connections of one peer, as in the preset; the rest suits this service: short messages, quick work.
 LIMITS = tieline.Limits.public(max_message=100_000, max_pending=8, handler_timeout=10)
 
 
 @methods.method
 def who_am_i(session: tieline.ServerSession) -> str:
-    """Tell the caller how it is known here."""
+    """Return the name in the caller's certificate."""
     shown = session.peer_certificate()
     names = [] if shown is None else [value for _, value in shown.get("subjectAltName", ())]
     return names[0] if names else "a stranger"
@@ -30,7 +30,7 @@ def who_am_i(session: tieline.ServerSession) -> str:
 
 @methods.method
 async def stretch(session: tieline.ServerSession, password: str, rounds: int = 5) -> str:
-    """Hash a password many times over, in another thread: what takes long must not hold up the other callers."""
+    """Hash a password many times over, in another thread, so that it does not delay the other callers."""
     if not 1 <= rounds <= 20:
         raise tieline.RPCError(1, "rounds must be 1 to 20")
     key = password.encode()
@@ -44,7 +44,7 @@ async def main(url: str) -> None:
     tls = tieline.TLS(certificate=os.environ["CERTIFICATE"], key=os.environ.get("KEY"), ca=os.environ.get("CLIENT_CA"))
     async with tieline.serve(methods, url, tls=tls, limits=LIMITS) as server:
         print(server.url, flush=True)
-        await server.serve_forever(grace=10)  # until SIGTERM; then what runs has ten seconds
+        await server.serve_forever(grace=10)  # until SIGTERM; then running requests have ten seconds
     print("done")
 
 

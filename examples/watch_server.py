@@ -22,14 +22,14 @@ TOO_MANY = 1
 MOST_PATTERNS = 20  # of one client
 MOST_AT_ONCE = 200  # paths in one notification: each has 4096 bytes at most, and a message 1 MiB
 
-# What two changes of one file come to. What is not here: the second. None: nothing.
+# The sum of two changes of one file; for other pairs, it is the second. None: no change.
 BOTH: dict[tuple[str, str], str | None] = {
     ("created", "changed"): "created",
     ("created", "deleted"): None,
     ("deleted", "created"): "changed",
 }
 
-# What changes when a file does: its time in nanoseconds, its size, and its number when another one takes its name.
+# What shows that a file has changed: its time in nanoseconds, its size, and its inode, if another file takes its name.
 Stamp = tuple[int, int, int]
 
 
@@ -57,7 +57,7 @@ def differences(before: Mapping[str, Stamp], after: Mapping[str, Stamp]) -> dict
 
 
 class Watcher(tieline.ServerSession):
-    """A client, what it wants to hear of, and what it has not been told yet."""
+    """A client, the patterns that it watches, and the changes that it has not been sent yet."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -68,7 +68,7 @@ class Watcher(tieline.ServerSession):
         return any(fnmatch(path, pattern) for pattern in self.patterns)
 
     def tell(self, changes: Mapping[str, str]) -> None:
-        """Send *changes*, and those from before; where there is no room, keep them for the next time."""
+        """Send *changes*, and earlier ones; if there is no room, keep them for the next time."""
         for path, what in changes.items():
             if self.wants(path):
                 both = BOTH.get((self.owed.pop(path, ""), what), what)
@@ -89,7 +89,7 @@ class Folder:
         self.files = scan(path)
 
     def watch(self, watcher: Watcher, *patterns: str) -> int:
-        """Have the caller told from now on about files that match; return how many of those there are now."""
+        """Notify the caller of changes of matching files from now on; return how many files match now."""
         if len(patterns) > MOST_PATTERNS:
             raise tieline.RPCError(TOO_MANY, f"at most {MOST_PATTERNS} patterns")
         watcher.patterns = patterns or ("*",)
@@ -98,7 +98,7 @@ class Folder:
 
 
 async def look(folder: Folder, server: tieline.Server, every: float) -> None:
-    """Look for changes, again and again, and tell the clients."""
+    """Look for changes at intervals, and notify the clients."""
     while True:
         await asyncio.sleep(every)
         files = await asyncio.to_thread(scan, folder.path)

@@ -17,7 +17,7 @@ import tieline
 
 HOST = "127.0.0.1"
 GRACE = 10.0  # seconds that running handlers get at the end
-RESTART_AFTER = 1.0  # seconds from one start to the next in the same place: a worker that cannot live must cost little
+RESTART_AFTER = 1.0  # seconds between two starts in the same place: a worker that crashes at once must cost little
 
 methods = tieline.Methods()
 
@@ -67,8 +67,8 @@ def tell(text: str) -> None:
 async def end_with_parent(server: tieline.Server) -> None:
     """Shut down when the pipe from the parent is closed: by the parent, or by the system since the parent is dead.
 
-    A signal alone would not do. Nobody sends one when the parent is killed; and where a whole group is told to end, by
-    systemd for one, a worker would get a second one from the parent, which means: cut what is left.
+    A signal alone would not do. Nobody sends one if the parent is killed; and if a whole group is signalled, as by
+    systemd, a worker would get a second signal from the parent, which means: cut the remaining connections.
     """
     loop, closed = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(sys.stdin, closed.set)
@@ -89,7 +89,7 @@ def reserve(port: int) -> socket.socket:
         OSError: Somebody has the port.
     """
     # Whoever reuses a port shares it with everybody of the same user who does so: a second copy of this program would
-    # take half of the connections, and nobody would be told. So ask first, as one who does not share.
+    # take half of the connections without any error. So check first, without sharing.
     socket.create_server((HOST, port)).close()
     held = socket.socket()
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -153,7 +153,7 @@ def _close_pipe(process: asyncio.subprocess.Process) -> None:
 
 
 async def supervise(count: int, port: int) -> int:
-    """Keep so many workers running until SIGTERM or Ctrl+C, and return the exit code of the program."""
+    """Keep *count* workers running until SIGTERM or Ctrl+C, and return the exit code of the program."""
     workers = Workers(port)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, workers.stop)

@@ -78,7 +78,7 @@ def test_the_client_of_the_lamps_says_what_no_lamps_answer() -> None:
 
 
 ECHOES = [
-    (b'{"jsonrpc":"2.0","error":{"code":5,"message":"not today"},"id":0}\n', "the server answered with an error: not"),
+    (b'{"jsonrpc":"2.0","error":{"code":5,"message":"not today"},"id":0}\n', "the server replied with an error: not"),
     (b"", "no connection to tcp://127.0.0.1:"),
 ]
 

@@ -70,27 +70,27 @@ class AsyncUnixDatagramClient(UnixFacts, AsyncDatagramClient[SentT_contra, Recei
             raise
 
     async def send_packet(self, packet: SentT_contra, /, *, ancillary_data: SocketAncillary | None = None) -> None:
-        """Send a packet, with *ancillary_data* beside it; see `tieline.clients.AsyncUDPNetworkClient.send_packet`.
+        """Send a packet with *ancillary_data*; see `tieline.clients.AsyncUDPNetworkClient.send_packet`.
 
         Raises:
-            OSError: EMSGSIZE: the packet is too long for its socket, or what goes beside it does not fit.
-            TypeError: *ancillary_data* is no `tieline.socket.SocketAncillary`.
+            OSError: EMSGSIZE: the packet is too long for its socket, or the control data does not fit.
+            TypeError: *ancillary_data* is not a `tieline.socket.SocketAncillary`.
         """
         await self._send(packet, checked_ancillary(ancillary_data))
 
     async def recv_packet(
         self, *, ancillary_data: SocketAncillary | None = None, ancillary_bufsize: int | None = None
     ) -> ReceivedT_co:
-        """Return the next packet, and put what came beside it into *ancillary_data*.
+        """Return the next packet, and put its control data into *ancillary_data*.
 
         Args:
-            ancillary_data: The container; None = what is beside the packet is not wanted, and files are not received.
-            ancillary_bufsize: For how many bytes of control data there is room; None = 8192. What finds none is lost,
-                and the container tells so.
+            ancillary_data: The container; None = control data is not wanted, and files are not received.
+            ancillary_bufsize: The room for control data in bytes; None = 8192. What does not fit is lost, and the
+                container says so.
 
         Raises:
             ValueError: *ancillary_bufsize* without a container, under 1 or over 1 MiB.
-            DatagramProtocolParseError: The datagram is no packet; what came beside it is in the container.
+            DatagramProtocolParseError: The datagram is not a packet; its control data is in the container.
             OSError, ClientClosedError, RuntimeError: As of `tieline.clients.AsyncUDPNetworkClient.recv_packet`.
         """
         room = room_for(ancillary_data, ancillary_bufsize)

@@ -100,26 +100,26 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         ancillary_data: SocketAncillary | None = None,
         ancillary_bufsize: int | None = None,
     ) -> ReceivedT_co:
-        """Return the next packet, and put what came beside its first bytes into *ancillary_data*.
+        """Return the next packet, and put the control data of its first bytes into *ancillary_data*.
 
-        What comes beside packets that are received without a container is lost. Whoever wants it receives all packets
-        with one; then each receive reads once, what has come by then. It is given with that read: Linux joins what was
-        sent with nothing beside it and what was sent behind that with descriptors, and reads no further. So
-        descriptors belong to the last packet that begins in the read, and the container may get them with an earlier
-        one, which came plainly just before. Peers that send something beside each packet have none joined.
+        Control data of packets that are received without a container is lost. If you expect any, pass a container to
+        every receive; then each receive reads once, and takes what has arrived. Control data comes with that read:
+        Linux joins data without any to the data after it that has descriptors, and reads no further. So descriptors
+        belong to the last packet that begins in the read, and the container may get them together with an earlier
+        packet that was sent without any just before. If the peer sends control data with every packet, none are joined.
 
         Args:
-            timeout: Seconds to wait; 0 = none, None = for ever.
-            ancillary_data: The container; None = what is beside the packet is not wanted.
-            ancillary_bufsize: For how many bytes of control data there is room; None = 8192. What finds none is lost,
-                and the container tells so.
+            timeout: Seconds to wait; 0 = do not wait, None = unlimited.
+            ancillary_data: The container; None = control data is not wanted.
+            ancillary_bufsize: The room for control data in bytes; None = 8192. What does not fit is lost, and the
+                container says so.
 
         Raises:
-            TimeoutError: None has come within that time.
-            EOFError: With a container: only a part of the packet has come. The part is kept, and the next receive goes
-                on; what is beside it is in the container. (The end of the stream is another one: an `EndOfStream`.)
-            ValueError: *ancillary_bufsize* without a container, under 1 or over 1 MiB; or a *timeout* that is none.
-            BusyResourceError: Others receive at the same time, and somebody has a container.
+            TimeoutError: None has arrived within that time.
+            EOFError: With a container: only a part of the packet has arrived. The part is kept, and the next receive
+                goes on; its control data is in the container. (The end of the stream is an `EndOfStream`.)
+            ValueError: *ancillary_bufsize* without a container, under 1 or over 1 MiB; or an invalid *timeout*.
+            BusyResourceError: Several receive at the same time, and one of them has a container.
             ConnectionLost, ClientClosedError, StreamProtocolParseError, RuntimeError: As of
                 `tieline.clients.TCPNetworkClient.recv_packet`.
         """
@@ -196,13 +196,13 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
     def send_packet(
         self, packet: SentT_contra, /, *, timeout: float | None = None, ancillary_data: SocketAncillary | None = None
     ) -> None:
-        """Send a packet, and beside its first byte what *ancillary_data* holds.
+        """Send a packet, with *ancillary_data* beside its first byte.
 
-        That goes behind all that was sent before, when nothing of it waits any more.
+        It waits until everything sent before has left.
 
         Raises:
-            OSError: EMSGSIZE: what goes beside the packet does not fit.
-            TypeError: *ancillary_data* is no `tieline.socket.SocketAncillary`.
+            OSError: EMSGSIZE: the control data does not fit.
+            TypeError: *ancillary_data* is not a `tieline.socket.SocketAncillary`.
             ValueError: The packet has no bytes.
             SendTimeout, ConnectionLost, ClientClosedError, LocalProtocolError, RuntimeError: As of
                 `tieline.clients.TCPNetworkClient.send_packet`.

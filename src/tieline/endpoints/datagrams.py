@@ -25,14 +25,14 @@ class UDP:
         host: A name, or an IPv4 or IPv6 address without brackets. For servers also None, which is all interfaces, or
             several of them, kept as a tuple (a sequence of one becomes that one).
         port: 0 to 65535; 0 is for listening: the system chooses, one port for all hosts.
-        family: An address family to stay within; 0 is any.
+        family: The address family to use; 0 is any.
         proto: The protocol number for the resolver; 0 is any.
         flags: The resolver's flags (``socket.AI_...``).
-        local_addr: Host and port to send from; a host of "" is any address. For those who connect only.
-        reuse_port: Let several sockets, of one user, listen on the same port, among which Linux spreads the datagrams
-            by where they come from (SO_REUSEPORT). Listening only.
+        local_addr: Host and port to send from; a host of "" is any address. Clients only.
+        reuse_port: Let several sockets of one user listen on the same port; Linux distributes the datagrams among them
+            by their source (SO_REUSEPORT). Listening only.
         allow_broadcast: Let datagrams be sent to broadcast addresses (SO_BROADCAST).
-        max_size: The longest datagram that is taken, in bytes; longer ones are dropped and counted.
+        max_size: The longest datagram that is accepted, in bytes; longer ones are dropped and counted.
 
     Raises:
         ValueError: A value that no UDP endpoint can have.
@@ -75,15 +75,15 @@ class UDP:
 
 @dataclass(frozen=True, slots=True)
 class UnixDatagram:
-    """A Unix socket of datagrams. They keep their order, and none is lost: who sends too much waits.
+    """A Unix datagram socket. Datagrams keep their order, and none is lost: a sender that is too fast waits.
 
     Attributes:
         path: The path of the socket file, or ``@name`` for a name in Linux's abstract namespace; see `UnixStream`.
-        local_path: The same of the socket that sends: without a name nobody could answer it. None = the system
-            chooses an abstract one, on Linux; elsewhere there must be one. For those who connect only. A file that is
-            made for it is not removed.
-        mode: The permissions of the file that is made. Who may write to it may send.
-        max_size: The longest datagram that is taken, in bytes; longer ones are dropped and counted. By default it is
+        local_path: The same for the socket that sends: without a name, nobody could reply to it. None = the system
+            chooses an abstract one (Linux; elsewhere a name is required). Clients only. A file that is created for it
+            is not removed.
+        mode: The permissions of the file that is created. Whoever may write to it may send.
+        max_size: The longest datagram that is accepted, in bytes; longer ones are dropped and counted. The default is
             more than senders on Linux can send, unless they raise their limits.
 
     Raises:

@@ -128,9 +128,9 @@ class TLS:
         return None
 
     def client_context(self) -> ssl.SSLContext:
-        """Return the context to dial with. It may be shared with other values: do not change it.
+        """Return the context for dialling. It may be shared with other values: do not change it.
 
-        Reading the system's authorities takes some 20 ms, so a context without a certificate of our own is kept and
+        Reading the system's authorities takes some 20 ms, so a context without a certificate of this side is kept and
         returned again, until the files of its authorities change.
 
         Raises:
@@ -150,7 +150,7 @@ class TLS:
         )
 
     def server_context(self) -> ssl.SSLContext:
-        """Return the context to listen with; a new one each time, so that new files count from the next call on.
+        """Return the context for listening; a new one each time, so that changed files are used from the next call on.
 
         Raises:
             OSError: A file cannot be read; the error names it.

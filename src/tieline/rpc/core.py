@@ -26,7 +26,7 @@ class SessionCore(SessionFacts[EngineT]):
     """The part of a session that waits for nothing.
 
     Attributes:
-        limits: What the connection may cost.
+        limits: The limits of the connection.
     """
 
     __slots__ = ("_carrier_framer", "_framer", "limits")

@@ -243,7 +243,7 @@ class Server(Serving):
     # --- sessions ------------------------------------------------------------------------------------------------
 
     def costs(self) -> list[GroupCost]:
-        """Return what each group of peers has cost, the dearest first; see `Governance`. This changes nothing."""
+        """Return what each group of peers has cost, the most expensive first; see `Governance`. It changes nothing."""
         return [] if self._host is None else self._admission.costs(self._host.now())
 
     async def broadcast(self, method: str, /, *args: object, **kwargs: object) -> None:

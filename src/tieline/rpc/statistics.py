@@ -43,11 +43,11 @@ _TRAFFIC: Final = ("bytes_in", "bytes_out", "messages_in", "messages_out", "erro
 
 
 class Statistics(Counts):
-    """Hooks that count all that ``tieline top`` shows: what `Counts` does, traffic, durations, and what groups cost.
+    """Hooks that count what ``tieline top`` shows: what `Counts` does, traffic, durations, and costs of groups.
 
     Give one to `serve` as ``hooks=``; or let a registry offer one to its peers, `Methods.offer_statistics`. Given to
-    several servers in one thread, it counts them together. Of packet servers it counts the connections only: packets
-    cost their groups nothing, and what comes and goes is not counted there.
+    several servers in one thread, it counts them together. Of packet servers it counts only the connections: packets
+    have no costs, and their traffic is not counted.
     """
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class Statistics(Counts):
     # --- what is told --------------------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        """Return all of it, as what JSON can carry; see "Monitor a server" in the documentation."""
+        """Return all statistics, as a value that JSON can carry; see "Monitor a server" in the documentation."""
         with self._lock:
             sessions, traffic = list(self._sessions), self._gone.copy()
         running = pending = 0

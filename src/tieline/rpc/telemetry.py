@@ -58,13 +58,13 @@ class OpenTelemetryMetrics(Hooks):
     replies have a histogram of their own, and all servers have counters of their connections. "Monitor a server" in the
     documentation lists them. Nothing is recorded until the program has set up an SDK.
 
-    A method is told by its name when the session has it registered, or *methods* holds it, a thousand of them at most;
-    all others, which peers may have made up, are told as ``_OTHER``.
+    A method is recorded by its name if it is registered with the session, or in *methods*, up to a thousand of them.
+    All others, which peers may have invented, are recorded as ``_OTHER``.
 
     Args:
-        meter_provider: Where the metrics go; None = to the global provider, be it set up before or after this.
-        methods: Names of methods that are told beside those that are registered: which a session's class knows.
-        attributes: Go with all that is recorded, to tell servers apart, such as ``{"server.port": 4000}``.
+        meter_provider: Where the metrics go; None = to the global provider, which may be set up before or after this.
+        methods: Names of methods to record besides the registered ones, for those that only a session's class knows.
+        attributes: Added to everything that is recorded, to distinguish servers, such as ``{"server.port": 4000}``.
 
     Raises:
         ModuleNotFoundError: The API of OpenTelemetry is not installed.

@@ -49,11 +49,11 @@ TOLD_EVERY: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class GroupCost:
-    """What a group of peers has cost a server, all its connections together.
+    """What a group of peers has cost a server, with all its connections together.
 
     Attributes:
-        group: Its name: an address, the user of a Unix socket, or what `Governance.group` says.
-        connections: How many it has now.
+        group: Its name: an address, the user of a Unix socket, or what `Governance.group` returned.
+        connections: How many connections it has now.
         cost: What it has cost, less what is forgiven.
         limit: The hard limit; None = there is none.
     """

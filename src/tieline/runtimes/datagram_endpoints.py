@@ -29,34 +29,35 @@ async def create_datagram_endpoint(
     proxy: Any = None,
     nursery: object = None,
 ) -> tuple[Any, Any]:
-    """Open a socket of datagrams, and return (transport, protocol) after ``connection_made``.
+    """Open a datagram socket, and return (transport, protocol) after ``connection_made``.
 
-    As the method of asyncio's loops. On all runtimes alike: a datagram that is too long raises at ``sendto``, empty
-    ones are sent and delivered, a refusal (ICMP) is told to ``error_received`` and the socket stays usable, and the
-    transport has ``pause_reading``, ``resume_reading`` and the limits of a write buffer.
+    Like the method of an asyncio event loop, and the same on all runtimes: ``sendto`` raises for a datagram that is too
+    long, empty ones are sent and delivered, a refusal (ICMP) is reported to ``error_received`` and the socket stays
+    usable, and the transport has ``pause_reading``, ``resume_reading`` and the limits of a write buffer.
 
     Args:
-        protocol_factory: Makes the protocol: a `tieline.transports.DatagramCallbacks`, or asyncio's DatagramProtocol.
-        local_addr: Where to hear: (host, port), a host of None being all interfaces; the path of a Unix socket; or a
-            `UDP` or `UnixDatagram`. None = the system chooses.
-        remote_addr: What to connect to, the same way: then ``sendto(data)`` goes there, and the system drops what comes
-            from anybody else. All addresses of a name are tried. None = each ``sendto`` says where to.
+        protocol_factory: Returns the protocol: a `tieline.transports.DatagramCallbacks`, or asyncio's DatagramProtocol.
+        local_addr: Where to receive: (host, port), where a host of None is all interfaces; the path of a Unix socket;
+            or a `UDP` or `UnixDatagram`. None = the system chooses.
+        remote_addr: What to connect to, in the same form: then ``sendto(data)`` sends there, and the system drops
+            datagrams from anybody else. All addresses of a name are tried. None = each ``sendto`` takes an address.
         family: The address family; 0 = as the addresses have it.
         proto: The protocol number; 0 is the usual one.
         flags: The resolver's flags (``socket.AI_...``).
         reuse_port: Let several sockets listen on one port (SO_REUSEPORT).
         allow_broadcast: Let datagrams be sent to broadcast addresses.
-        sock: A socket to use instead; it excludes all of the above. Owned from the call on, also when it fails.
-        proxy: A SOCKS5 proxy, or its URL, for the datagrams to go by: names of targets are looked up by the proxy, also
-            those that ``sendto`` is given.
-        nursery: On trio the nursery that the transport is to live in; None elsewhere.
+        sock: A socket to use instead; it excludes all of the above. It belongs to this function from the call on, even
+            if that fails.
+        proxy: A SOCKS5 proxy, or its URL, to relay the datagrams. It looks up names of targets, including those given
+            to ``sendto``.
+        nursery: On trio the nursery that the transport lives in; None elsewhere.
 
     Cancelling leaves nothing behind.
 
     Raises:
-        OSError: There is no such socket, of the class that all attempts have in common; `socket.gaierror`: no such
+        OSError: The socket cannot be opened: of the class that all attempts have in common; `socket.gaierror`: no such
             host; `SOCKSError`: the proxy refuses.
-        ValueError: Arguments that exclude each other, or that no socket can have.
+        ValueError: Invalid arguments, or ones that exclude each other.
         TypeError: One of the wrong type.
     """
     backend = current_backend()

@@ -170,8 +170,8 @@ class Counts(Hooks):
     def methods(self) -> dict[str, MethodCounts]:
         """A snapshot of what was counted, by method.
 
-        A thousand names are counted one by one that are registered with the session, and a thousand that are not:
-        peers make up such, or the session's class knows them. Further ones are counted as one, ``(others)``.
+        Up to a thousand registered names are counted separately, and a thousand others, which peers have invented or
+        only the session's class knows. Further ones are counted together, as ``(others)``.
         """
         return {
             name: MethodCounts(int(started), int(ended), int(errors), seconds, longest)

@@ -14,23 +14,24 @@ _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
 def inherited_sockets(name: str | None = None) -> list[socket.socket]:
-    """Return the sockets that systemd, or whoever does as it does, has handed over to this very process.
+    """Return the sockets that systemd, or a program with the same protocol, has passed to this process.
 
-    They are the caller's from then on: give each to a server (``Server(..., sock=...)``), or close it. Programs that
-    are started later do not inherit them. What told of them (``LISTEN_PID``, ``LISTEN_FDS``, ``LISTEN_FDNAMES``) is
-    taken out of ``os.environ``, so a second call finds none. Not for Windows, where there are none either.
+    They belong to the caller from then on: pass each to a server (``Server(..., sock=...)``), or close it. Programs
+    that are started later do not inherit them. The variables that announce them (``LISTEN_PID``, ``LISTEN_FDS``,
+    ``LISTEN_FDNAMES``) are removed from ``os.environ``, so a second call returns none. Not for Windows, where there are
+    none.
 
     Args:
-        name: Return those of this name alone (``FileDescriptorName=`` in a socket unit, else the unit's own name), and
+        name: Return only those of this name (``FileDescriptorName=`` in a socket unit, else the unit's own name), and
             close the others. None = all.
 
     Returns:
-        In their order. There are none when the variables are not set, as for a program that was started by hand, or
-        when they are meant for another process.
+        The sockets, in their order; an empty list if the variables are not set, as in a program that was started by
+        hand, or are meant for another process.
 
     Raises:
-        ValueError: The variables make no sense.
-        OSError: What was handed over is no open socket. Those before it are closed again.
+        ValueError: The variables are invalid.
+        OSError: One of the descriptors is not an open socket. The sockets before it are closed.
     """
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return []

@@ -142,7 +142,7 @@ class PipeWriting(UnsentBytes, Transport):
         return not (self._is_deaf or (self._child is not None and self._child.has_ended))
 
     def write_eof(self) -> None:
-        """Close the direction of writing, behind what was written."""
+        """Close the sending side after everything is sent."""
         if self._is_closing or self._eof_asked:
             return
         self._eof_asked = True

@@ -53,7 +53,7 @@ async def asked(
         must_be_there: Whether it is an error that nobody is there at the first of them.
 
     Raises:
-        OSError: Nobody is there.
+        OSError: The proxy cannot be reached.
     """
     timeout = check_timeout("timeout", timeout)
     dialogue = next(asking)

@@ -252,7 +252,7 @@ class SocketStream(WaterMarks, Transport):
         return True
 
     def write_eof(self) -> None:
-        """Close the direction of writing, behind what was written."""
+        """Close the sending side after everything is sent."""
         if self._is_closing or self._eof_asked:
             return
         self._eof_asked = True

@@ -60,11 +60,11 @@ class FedReader:
     # --- for the protocol ----------------------------------------------------------------------------------------
 
     def set_transport(self, transport: Any) -> None:
-        """Have *transport* pause while more than twice the limit waits to be read."""
+        """Set the *transport* to pause while more than twice the limit waits to be read."""
         self._transport = transport
 
     def feed_data(self, data: bytes | bytearray | memoryview) -> None:
-        """Take *data* as what came next.
+        """Add *data* to the stream, as if it had arrived.
 
         Raises:
             RuntimeError: After `feed_eof`.
@@ -80,7 +80,7 @@ class FedReader:
             self._transport.pause_reading()
 
     def feed_eof(self) -> None:
-        """Take it that nothing more comes."""
+        """End the stream."""
         self._has_ended = True
         self._changed()
 
@@ -95,11 +95,11 @@ class FedReader:
         return self._take(len(self._buffer))
 
     def exception(self) -> Exception | None:
-        """Return what the connection was lost with."""
+        """Return the error by which the connection was lost; None = none."""
         return self._error
 
     def set_exception(self, exc: Exception) -> None:
-        """Have *exc* raised by whoever reads."""
+        """Make reads raise *exc*."""
         self._error = exc
         self._changed()
 

@@ -16,7 +16,7 @@ __all__ = ["StreamCallback", "StreamReader", "StreamWriter", "Streams"]
 
 
 class StreamReader(Protocol):
-    """Reads a stream: on asyncio an ``asyncio.StreamReader``, on trio the same by other means.
+    """Reads a stream: on asyncio an ``asyncio.StreamReader``, on trio a class with the same methods.
 
     One task reads at a time. On trio it raises `tieline.exceptions.IncompleteReadError`, an EOFError as asyncio's
     own is, and `tieline.exceptions.ReadLimitError`, a ValueError, in place of ``asyncio.LimitOverrunError``.
@@ -27,10 +27,10 @@ class StreamReader(Protocol):
         ...
 
     async def readline(self) -> bytes:
-        """Return a line with its newline; what there is without one at the end of the stream.
+        """Return a line with its newline; at the end of the stream, the rest without one.
 
         Raises:
-            ValueError: It is longer than the limit. What there is of it is dropped.
+            ValueError: It is longer than the limit. The part that has arrived is dropped.
         """
         ...
 
@@ -38,12 +38,12 @@ class StreamReader(Protocol):
         """Return *n* bytes.
 
         Raises:
-            EOFError: The stream ended before: an ``IncompleteReadError`` with what there was, as ``partial``.
+            EOFError: The stream ended before: an ``IncompleteReadError`` with the data so far, as ``partial``.
         """
         ...
 
     async def readuntil(self, separator: bytes = b"\n") -> bytes:
-        """Return all up to *separator*, that included.
+        """Return everything up to and including *separator*.
 
         Raises:
             EOFError: As `readexactly`.
@@ -63,24 +63,24 @@ class StreamReader(Protocol):
         ...
 
     def feed_data(self, data: bytes) -> None:
-        """Take *data* as what came next."""
+        """Add *data* to the stream, as if it had arrived."""
 
     def feed_eof(self) -> None:
-        """Take it that nothing more comes."""
+        """End the stream."""
 
     def exception(self) -> BaseException | None:
-        """Return what the connection was lost with."""
+        """Return the error by which the connection was lost; None = none."""
         ...
 
     def set_exception(self, exc: Exception) -> None:
-        """Have *exc* raised by whoever reads."""
+        """Make reads raise *exc*."""
 
     def set_transport(self, transport: Any) -> None:
-        """Have *transport* pause while more than twice the limit waits to be read."""
+        """Set the *transport* to pause while more than twice the limit waits to be read."""
 
 
 class StreamWriter(Protocol):
-    """Writes a stream: on asyncio an ``asyncio.StreamWriter``, on trio the same by other means."""
+    """Writes a stream: on asyncio an ``asyncio.StreamWriter``, on trio a class with the same methods."""
 
     @property
     def transport(self) -> Any:
@@ -94,7 +94,7 @@ class StreamWriter(Protocol):
         """Write all of them."""
 
     async def drain(self) -> None:
-        """Wait until there is room to write on.
+        """Wait until there is room to write more.
 
         Raises:
             ConnectionError: The connection is lost.
@@ -105,7 +105,7 @@ class StreamWriter(Protocol):
         ...
 
     def write_eof(self) -> None:
-        """Close the direction of writing, behind what was written."""
+        """Close the sending side after everything is sent."""
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return a fact about the connection; see `tieline.transports.BaseTransport.get_extra_info`."""
@@ -119,13 +119,13 @@ class StreamWriter(Protocol):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
     ) -> None:
-        """Speak TLS from here on: as the server where the connection was accepted, else as the client.
+        """Switch to TLS: as the server if the connection was accepted, else as the client.
 
-        It is what `tieline.start_tls` does, with the same arguments and errors. What the reader has not given out
-        counts as the beginning of TLS: text that somebody on the line has put behind the peer's "go ahead" breaks the
-        handshake. **Dangerous:** what it has given out came in plain text, by whomever it was sent; none of it may
-        count for more behind the handshake. And a writer of asyncio's own (``asyncio.open_connection``) leaves what
-        has come in plain text for the reader to give out behind the handshake, as if it had come in TLS.
+        Like `tieline.start_tls`, with the same arguments and errors. Data that the reader has not returned yet counts
+        as the beginning of TLS, so text that somebody has injected after the peer's "go ahead" breaks the handshake.
+        **Dangerous:** data that it has returned came in plain text, from anybody; do not trust it more after the
+        handshake. And a writer of asyncio's own (``asyncio.open_connection``) lets its reader return plain text from
+        before the handshake as if it had come over TLS.
         """
 
     def is_closing(self) -> bool:
@@ -136,7 +136,7 @@ class StreamWriter(Protocol):
         """Send what was written, then close."""
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is closed; raise what it was lost with."""
+        """Wait until the connection is closed; raise the error by which it was lost, if any."""
 
 
 StreamCallback: TypeAlias = "Callable[[Any, Any], Coroutine[Any, Any, None] | None]"

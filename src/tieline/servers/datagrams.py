@@ -94,7 +94,7 @@ class DatagramService:
 
     Args:
         host: The host of the loop.
-        protocol: What packets are.
+        protocol: The format of packets.
         handler: What is called with each packet and its peer.
         new_peer: Makes what stands for a peer, from its address.
         limits: What peers may cost.

@@ -18,10 +18,10 @@ __all__ = ["DatagramPeer"]
 
 
 class DatagramPeer(Generic[SentT_contra]):
-    """Who sent a packet to a datagram server, and can be sent packets.
+    """The sender of a packet to a datagram server, to which packets can be sent.
 
-    It is as good as an address: it can be kept, and used when the handler is done, until the server is closed. What
-    came beside the packet it has no longer then.
+    It can be stored like an address, and used after the handler has returned, until the server is closed. It no longer
+    has the control data of the packet then.
     """
 
     __slots__ = ("_ancillary", "_raw", "_service")
@@ -33,11 +33,11 @@ class DatagramPeer(Generic[SentT_contra]):
 
     @property
     def ancillary_data(self) -> SocketAncillary | None:
-        """What came beside the packet that the handler was given this with; None = nothing, or it is not received.
+        """The control data of the packet that the handler was called with; None = there is none, or it is not received.
 
-        Servers on Unix sockets receive it when they have an *ancillary_bufsize*. It is there until the handler is done:
-        then it is None, also where the peer is kept. Descriptors that were not taken out of it by then are closed,
-        unless somebody has kept the container itself.
+        Servers on Unix sockets receive it if they have an *ancillary_bufsize*. It is None once the handler has
+        returned, even if the peer is stored. Descriptors that were not taken out of it by then are closed, unless the
+        container itself was stored.
         """
         return self._ancillary
 
@@ -54,20 +54,20 @@ class DatagramPeer(Generic[SentT_contra]):
         return UnixSocketAddress.from_raw(raw or "")
 
     async def send_packet(self, packet: SentT_contra, /, *, ancillary_data: SocketAncillary | None = None) -> None:
-        """Send a packet from the server's socket. Whether it arrives is not told.
+        """Send a packet from the server's socket. Whether it arrives is not reported.
 
-        Waits when the system has no room for it, as it is with a Unix socket whose owner does not read.
+        Waits while the system has no room for it, as for a Unix socket whose owner does not read.
 
         Args:
             packet: The packet.
-            ancillary_data: What goes beside it, by a Unix socket.
+            ancillary_data: The control data to send with it, on a Unix socket.
 
         Raises:
-            TypeError: *ancillary_data* is no `tieline.socket.SocketAncillary`.
-            ValueError: There is such, and the socket is no Unix socket.
-            OSError: EMSGSIZE: no datagram is as long as this, or what goes beside it does not fit. EDESTADDRREQ: the
-                peer's socket has no name.
-            TimeoutError: There was no room for `Limits.write_timeout`.
+            TypeError: *ancillary_data* is not a `tieline.socket.SocketAncillary`.
+            ValueError: *ancillary_data* was given, and the socket is not a Unix socket.
+            OSError: EMSGSIZE: the packet is too long for a datagram, or the control data does not fit. EDESTADDRREQ:
+                the peer's socket has no name.
+            TimeoutError: There was no room within `Limits.write_timeout`.
             ClientClosedError: The server is closed.
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
         """

@@ -30,24 +30,24 @@ async def subprocess_exec(
     nursery: object = None,
     **kwargs: Any,
 ) -> tuple[SubprocessTransport, ProtocolT]:
-    """Start *program* with *args*, and return (transport, protocol), as a loop of asyncio does.
+    """Start *program* with *args*, and return (transport, protocol), like the method of an asyncio event loop.
 
-    The protocol hears the process by ``pipe_data_received``, ``pipe_connection_lost`` and ``process_exited``; see
-    `tieline.transports.SubprocessProtocol`. ``connection_lost(None)`` comes when the process has ended and all of its
-    pipes are closed. ``transport.get_pipe_transport(0)`` writes to its input. Cancelling leaves nothing behind.
+    The protocol is called with ``pipe_data_received``, ``pipe_connection_lost`` and ``process_exited``; see
+    `tieline.transports.SubprocessProtocol`; and with ``connection_lost(None)`` when the process has ended and all of
+    its pipes are closed. ``transport.get_pipe_transport(0)`` writes to its input. Cancelling leaves nothing behind.
 
     Args:
-        protocol_factory: Called without arguments; what it returns gets ``connection_made``.
-        program: The program, looked for in PATH. No shell reads it, nor *args*.
+        protocol_factory: Returns the protocol.
+        program: The program, which is searched for in PATH. No shell is involved.
         args: Its arguments.
         stdin: As for `subprocess.Popen`; so are *stdout* and *stderr*.
-        nursery: On trio the nursery that the process lives in: one that is cancelled kills it. None elsewhere.
-        kwargs: Further arguments of `subprocess.Popen`, but for those that make the pipes texts.
+        nursery: On trio the nursery that the process lives in; cancelling it kills the process. None elsewhere.
+        kwargs: Further arguments of `subprocess.Popen`, except for those that make the pipes text streams.
 
     Raises:
-        LocalProtocolError: There is no *nursery*, on trio, or it is over. Nothing was started.
+        LocalProtocolError: On trio, *nursery* is missing or closed. Nothing was started.
         OSError: It cannot be started. FileNotFoundError: there is no such program.
-        ValueError: An argument that pipes of bytes without a buffer cannot have.
+        ValueError: An argument that is not for unbuffered pipes of bytes.
     """
     given = popen_arguments((program, *args), stdin, stdout, stderr, kwargs)
     started: tuple[Any, Any] = await current_backend().subprocess_exec(protocol_factory, given, nursery=nursery)

@@ -25,31 +25,31 @@ async def start_tls(
     ssl_handshake_timeout: float | None = None,
     ssl_shutdown_timeout: float | None = None,
 ) -> Transport:
-    """Speak TLS from here on, and return the transport for that when the handshake is done; *transport* is used up.
+    """Switch to TLS, and return the new transport after the handshake; the old *transport* is used up.
 
-    As a loop of asyncio does. What was written before leaves before, in plain text; what *protocol* writes meanwhile
-    is to wait, and it is told to pause writing. It hears no second ``connection_made``. One that has paused reading
-    has still paused it. All that has come before came in plain text, by whomever it was sent: a *protocol* that keeps
-    some of it for later must forget it now.
+    Like the method of an asyncio event loop. Everything written before is sent first, in plain text; *protocol* is told
+    to pause writing, and must not write during the handshake. There is no second ``connection_made``, and reading that
+    was paused stays paused. All data that arrived before came in plain text, and may have been sent by anybody: a
+    *protocol* that has kept some of it must discard it now.
 
-    When the handshake fails, or this is cancelled, there is no way back: the connection is lost, and *protocol* hears
-    so by ``connection_lost``.
+    If the handshake fails, or this is cancelled, the connection is lost, and ``connection_lost`` of *protocol* is
+    called.
 
     Args:
-        transport: An open one of a stream, as `create_connection` returns and servers give to their protocols.
-        protocol: Its protocol, or another that hears what comes from now on.
-        sslcontext: What to trust and to show: a `TLS` value, True for `TLS()`, or an ``ssl.SSLContext``.
+        transport: An open stream transport, as returned by `create_connection`, or passed by a server to its protocols.
+        protocol: Its protocol, or another one that receives the data from now on.
+        sslcontext: The settings: a `TLS` value, True for `TLS()`, or an ``ssl.SSLContext``.
         server_side: Whether this side answers the handshake.
-        server_hostname: The name that the certificate must be made out to. The client must give one, here or in the
-            `TLS` value: it is not known which host was meant. **Dangerous:** ``""`` turns the matching off.
+        server_hostname: The name that the certificate must contain. A client must give one, here or in the `TLS` value,
+            since the host is not known here. **Dangerous:** ``""`` turns the check off.
         ssl_handshake_timeout: Seconds for the handshake; None = 60.
         ssl_shutdown_timeout: Seconds for the peer's part in closing TLS; None = 5.
 
     Raises:
-        ValueError: There is no name to match, or there are no settings for this side. Nothing was said.
+        ValueError: There is no name to check, or there are no settings for this side. Nothing was sent.
         TypeError: One is of the wrong type.
         ClosedError: The connection is closed.
-        OSError: No handshake: nobody whom the settings trust, no TLS at the other side, or the connection was lost.
+        OSError: The handshake failed: the other side is not trusted, or does not speak TLS, or the connection was lost.
         TimeoutError: Not within *ssl_handshake_timeout*.
     """
     backend = current_backend()

@@ -26,7 +26,7 @@ __all__ = ["StreamServer", "create_server", "create_unix_server"]
 
 
 class StreamServer:
-    """Listening sockets, with asyncio's members of a server. Made by `create_server`, `start_server` and their like.
+    """Listening sockets, with the methods of asyncio's servers. Made by `create_server`, `start_server` and the like.
 
     ``async with`` closes it at the end; it leaves the connections alone, and so does `close`.
     """
@@ -42,12 +42,12 @@ class StreamServer:
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
-        """The listening sockets, for looking at; none when it is closed."""
+        """The listening sockets, for inspection; none when it is closed."""
         return () if self._is_closed() else self._listener.sockets
 
     @property
     def endpoints(self) -> Sequence[Endpoint]:
-        """Where it really listens, with numeric hosts and the port that the system chose."""
+        """Where it actually listens, with numeric hosts and the port that the system chose."""
         return self._listener.endpoints
 
     def is_serving(self) -> bool:
@@ -58,11 +58,11 @@ class StreamServer:
         return any(sock.fileno() < 0 for sock in self._listener.sockets)
 
     def close(self) -> None:
-        """Stop listening at once, and remove a socket file of its own; connections live on. Again: nothing."""
+        """Stop listening at once, and remove its own socket file; connections go on. Harmless when repeated."""
         self._listener.close()
 
     async def wait_closed(self) -> None:
-        """Wait until it is closed. Connections are not waited for, as they were by asyncio's from CPython 3.12 on."""
+        """Wait until it is closed. Connections are not waited for, unlike with asyncio's from CPython 3.12 on."""
         await self._listener.wait_closed()
 
     async def start_serving(self) -> None:
@@ -81,7 +81,7 @@ class StreamServer:
         It returns when somebody else closes the server. (asyncio's own then raises CancelledError.)
 
         Raises:
-            LocalProtocolError: It is closed already, or another task does the same.
+            LocalProtocolError: It is closed already, or another task is in this method.
         """
         if self._is_serving_forever:
             raise LocalProtocolError("the server is in serve_forever() already")
@@ -120,36 +120,37 @@ async def create_server(
     start_serving: bool = True,
     nursery: object = None,
 ) -> StreamServer:
-    """Listen, and give each connection a protocol of its own, as a loop of asyncio does.
+    """Listen, and create a protocol for each connection, like the method of an asyncio event loop.
 
     All addresses are bound, or none. Cancelling leaves nothing behind. While the process is out of descriptors,
     accepting pauses.
 
     Args:
-        protocol_factory: Makes the protocol of each connection: of a class of ``tieline.transports``, or of asyncio's,
-            or of neither.
+        protocol_factory: Returns the protocol of a connection: of a class of ``tieline.transports``, of asyncio's, or
+            of neither.
         host: A name or an address, or several; None or "" = all interfaces. Without *port* also an endpoint or a URL.
         port: The port; 0 or None = the system chooses one, the same for all hosts.
         family: As `TCP.family`.
         flags: As `TCP.flags`.
-        sock: A bound stream socket, listening or not, in place of *host* and *port*; several of them need a server
-            each. It belongs to the server as soon as the arguments are found to be good.
-        fd: The same as a descriptor, say one that systemd hands over (3 is the first of ``LISTEN_FDS``).
+        sock: A bound stream socket, listening or not, in place of *host* and *port*; each socket needs a server of its
+            own. It belongs to the server as soon as the arguments have been checked.
+        fd: The same as a descriptor, such as one that systemd passes (3 is the first of ``LISTEN_FDS``).
         backlog: As `TCP.backlog`.
-        ssl: What encrypts the connections: a `TLS` value with a certificate, or an ``ssl.SSLContext``.
+        ssl: How connections are encrypted: a `TLS` value with a certificate, or an ``ssl.SSLContext``; None = not at
+            all.
         reuse_port: As `TCP.reuse_port`.
-        ssl_handshake_timeout: Seconds for the TLS handshake of a connection; None = 10. At most 100 handshakes are
-            under way at once: one more ends the oldest.
+        ssl_handshake_timeout: Seconds for the TLS handshake of a connection; None = 10. At most 100 handshakes may be
+            in progress at once: one more ends the oldest.
         ssl_shutdown_timeout: Seconds for the peer's part in closing TLS; None = 5.
-        start_serving: False = connections wait until `StreamServer.start_serving` or `StreamServer.serve_forever`.
+        start_serving: False = connections wait until `StreamServer.start_serving` or `StreamServer.serve_forever` is
+            called.
         nursery: On trio the nursery that the server and its connections live in; None elsewhere.
 
     Raises:
-        ValueError: Arguments that exclude each other, or that nothing can be made of, or *nursery* on asyncio. Nothing
-            was tried.
+        ValueError: Invalid arguments, or ones that exclude each other, or *nursery* on asyncio. Nothing was tried.
         TypeError: One is of the wrong type.
-        LocalProtocolError: There is no *nursery*, on trio, or it is over.
-        OSError: Of the natural class, with the addresses that failed, or with the file that cannot be read.
+        LocalProtocolError: On trio, *nursery* is missing or closed.
+        OSError: The address cannot be used, or a file cannot be read; the text names it.
     """
     check_callable("protocol_factory", protocol_factory)
     check_integer("backlog", backlog)
@@ -177,15 +178,15 @@ async def create_unix_server(
 ) -> StreamServer:
     """Listen on a Unix socket; otherwise as `create_server`.
 
-    A file that a dead server left is taken over, one of a live server never; the server's own is removed when it is
-    closed.
+    A socket file that a dead server left behind is replaced, that of a live server never. The server removes its own
+    file when it is closed.
 
     Args:
         protocol_factory: As there.
-        path: Where the socket file is made; ``@name`` (or with a leading NUL) in Linux's abstract namespace. Excludes
-            *sock*.
+        path: The path of the socket file that is created; ``@name`` (or with a leading NUL) is a name in Linux's
+            abstract namespace. Excludes *sock*.
         sock: A bound Unix stream socket.
-        mode: As `UnixStream.mode`. (With asyncio's own it is the umask that says who may connect.)
+        mode: As `UnixStream.mode`. (With asyncio's own function, the umask decides who may connect.)
         backlog: As there.
         ssl: As there.
         ssl_handshake_timeout: As there.

@@ -31,20 +31,20 @@ __all__ = [
 
 
 class AbstractPacketConverterComposite(ABC, Generic[SentT_contra, ReceivedT_co, SentDTOT_co, ReceivedDTOT_contra]):
-    """Converts both ways, where what is sent and what is received are of different kinds.
+    """Converts both ways, if sent and received packets are of different kinds.
 
-    In the names, a DTO is what the serializer makes and takes. A converter keeps nothing between two packets, so one
-    object serves any number of connections and threads, several of them at once.
+    In the names, DTO is the serializer's kind of packet. A converter stores nothing between two packets, so one object
+    serves any number of connections and threads at once.
     """
 
     __slots__ = ("__weakref__",)
 
     @abstractmethod
     def create_from_dto_packet(self, packet: ReceivedDTOT_contra, /) -> ReceivedT_co:
-        """Return what the program wants for a *packet* of the serializer.
+        """Return the program's object for a *packet* of the serializer.
 
         Raises:
-            PacketConversionError: There is nothing for it: a parse error for who receives.
+            PacketConversionError: The packet is invalid; the receiver gets a parse error.
         """
 
     @abstractmethod
@@ -61,7 +61,7 @@ class AbstractPacketConverter(AbstractPacketConverterComposite[PacketT, PacketT,
 class StapledPacketConverter(
     AbstractPacketConverterComposite[SentT_contra, ReceivedT_co, SentDTOT_co, ReceivedDTOT_contra]
 ):
-    """Converts by one converter what is sent, and by another what is received.
+    """Converts sent packets with one converter, and received packets with another.
 
     Args:
         sent_packet_converter: For what is sent.

@@ -23,7 +23,7 @@ class DatagramPackets(Generic[SentT, ReceivedT]):
     """The packets of one client.
 
     Args:
-        protocol: What packets are.
+        protocol: The format of packets.
 
     Attributes:
         packets_sent: How many packets were made datagrams of.

@@ -64,7 +64,7 @@ class PacketConnection(PacketSending):
     """One connection of packets, either end.
 
     Args:
-        protocol: What packets are.
+        protocol: The format of packets.
         limits: The limits, resolved.
         accepted: Whether the peer connected to us.
 

@@ -58,7 +58,7 @@ __all__ = [
 
 
 class AnyStreamProtocol(ABC, Generic[SentT_contra, ReceivedT_co]):
-    """What the two protocols of streams have in common."""
+    """The common base of the two stream protocols."""
 
     __slots__ = ("__weakref__", "_converter", "_serializer")
 
@@ -158,7 +158,7 @@ class StreamProtocol(AnyStreamProtocol[SentT_contra, ReceivedT_co]):
         return AbstractIncrementalPacketSerializer
 
     def build_packet_from_chunks(self) -> Generator[None, bytes, tuple[ReceivedT_co, bytes]]:
-        """Read one packet: ``data = yield`` gives the next bytes of the stream; return the packet and what is behind.
+        """Read one packet: ``data = yield`` gives the next bytes of the stream; return the packet and the rest.
 
         Override it to read packets in another way.
 

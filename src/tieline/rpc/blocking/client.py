@@ -81,7 +81,7 @@ class ClientSession(Dialled[BlockingEngine], SessionBase):
         The other arguments are those of `SessionBase`.
 
         Raises:
-            ValueError: The endpoint is impossible, given twice or not at all, or TLS settings contradict each other.
+            ValueError: The endpoint is invalid, given twice or not at all, or TLS settings contradict each other.
             TypeError: An argument of the wrong type.
         """
         super().__init__(

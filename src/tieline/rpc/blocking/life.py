@@ -37,7 +37,7 @@ class BlockingLife(SessionCore[EngineT]):
     """The part of a session that waits, whatever is said on it.
 
     Attributes:
-        limits: What the connection may cost.
+        limits: The limits of the connection.
     """
 
     __slots__ = ()

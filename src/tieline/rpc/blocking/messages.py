@@ -77,30 +77,31 @@ class _Engine(MessageEngine):
 
 
 class MessageSession(Dialled[_Engine], BlockingLife[_Engine]):
-    """A session of messages that have no replies, for blocking code; derive from it and override `handle_message`.
+    """A session for messages without replies, in blocking code; derive from it and override `handle_message`.
 
-    It dials: ``with`` connects and closes. It has no thread of its own: messages are read, and `handle_message` is
-    called, by the threads that wait for something on it (`poll`, `send_message`, `wait_closed`), and by nobody while
-    none does. Any number of threads may use it at once.
+    ``with`` connects and closes. It has no thread of its own: messages are read, and `handle_message` is called, by the
+    threads that wait for something on it (`poll`, `send_message`, `wait_closed`), and by nobody while none of them
+    waits. Any number of threads may use it at once.
 
-    What a message is, is the framer's affair: bytes, or with the default, `BitcoinFramer`, pairs of a command and a
-    payload. Handlers run one at a time, in the order in which the messages came; one that waits on the session lets
-    others run inside of it, unless the session is `ordered`. When `Limits.max_pending` messages wait, reading stops.
+    The framer decides what a message is: bytes, or with the default, `BitcoinFramer`, pairs of a command and a payload.
+    Handlers run one at a time, in the order in which the messages arrived; a handler that waits on the session lets
+    others run nested inside it, unless the session is `ordered`. While `Limits.max_pending` messages wait, reading
+    stops.
 
-    How it ends, and what ends it, is told at `tieline.MessageSession`. When the peer has ended its stream, what it has
-    said is still handled, by whoever waits.
+    `tieline.MessageSession` says how and why it ends. When the peer has ended its stream, what it sent before is still
+    handled, by the threads that wait.
 
     Args:
         host: A host name or address; or, without *port*, an endpoint or a URL.
         port: The TCP port.
         framer: How messages are framed: a framer for this session alone, a class, or a callable that returns one;
             None = `default_framer`.
-        limits: None = the defaults. `Limits.handler_timeout` does not count: a function that runs cannot be stopped.
+        limits: None = the defaults. `Limits.handler_timeout` does not apply: a running function cannot be stopped.
 
     The other arguments are those of `ClientSession`.
 
     Raises:
-        ValueError: The endpoint is impossible, given twice or not at all, or TLS settings contradict each other.
+        ValueError: The endpoint is invalid, given twice or not at all, or TLS settings contradict each other.
         TypeError: An argument of the wrong type, or `handle_message` is async.
     """
 
@@ -133,22 +134,22 @@ class MessageSession(Dialled[_Engine], BlockingLife[_Engine]):
         return BitcoinFramer.with_limit(self._max_message())
 
     def handle_message(self, message: Any) -> None:
-        """Handle a message of the peer. Override it: this one does nothing.
+        """Handle a message of the peer. Override it: by default it does nothing.
 
         What it raises goes to the log, and the session goes on.
         """
 
     def send_message(self, message: Any) -> None:
-        """Send a message, as the framer takes it.
+        """Send a message, in the form that the framer takes.
 
-        Waits for room when the peer is slow, and returns when the system has taken it; whether it arrives is not told.
-        In a handler it waits for room only, and only from the second message on, or when `Limits.max_pending_size` is
-        unsent: what the system does not take at once leaves when somebody waits on this session. Interrupted while it
-        waits for room it has sent nothing.
+        Waits for room when the peer is slow, and returns when the system has taken it; whether it arrives is not
+        reported. In a handler it waits only for room, and only from the second message on, or when
+        `Limits.max_pending_size` is unsent: whatever the system does not take at once is sent when somebody waits on
+        this session. If it is interrupted while it waits for room, nothing was sent.
 
         Raises:
             ConnectionLost: The connection went down; see ``__cause__``.
-            ClosedError: The session is closed by this side.
+            ClosedError: This side has closed the session.
             OutgoingMessageTooLarge: The message is over `Limits.max_message`; nothing was sent.
             TypeError, ValueError: The framer cannot carry it; nothing was sent.
             LocalProtocolError: The session is not connected.

@@ -29,7 +29,7 @@ __all__ = ["PooledMethods", "ServerSession"]
 
 
 class ServerSession(Accepted, Caller):
-    """A session that a server accepted, for code in any thread but the server's own.
+    """A session that a server accepted, for code in any thread except the server's own.
 
     Handlers get it by a parameter that is annotated with this class; `Server.sessions` has all of them.
     """
@@ -53,7 +53,7 @@ class ServerSession(Accepted, Caller):
 
     @property
     def limits(self) -> Limits:
-        """What the connection may cost."""
+        """The limits of the connection."""
         return self._session.limits
 
     @property
@@ -83,10 +83,9 @@ class ServerSession(Accepted, Caller):
     def batch(
         self, raise_errors: bool = False, timeout: float | Default | None = DEFAULT
     ) -> AbstractContextManager[RPCBatchOut, None]:
-        """Collect a batch in the body of a ``with``; send it and wait for its answers at the end.
+        """Collect a batch in the body of a ``with``; send it, and wait for its replies, at the end.
 
-        See `tieline.blocking.SessionBase.batch`. What its requests are given as *on_done* is called in the server's own
-        thread.
+        See `tieline.blocking.SessionBase.batch`. The *on_done* of its requests is called in the server's own thread.
         """
 
         def exchange(batch: RPCBatchOut) -> None:
@@ -102,7 +101,7 @@ class ServerSession(Accepted, Caller):
         await batch
 
     def bump_cost(self, delta: float) -> None:
-        """Have the peer pay for what it has ordered; see `tieline.SessionBase.bump_cost`. Takes effect soon."""
+        """Charge the peer for work; see `tieline.SessionBase.bump_cost`. Takes effect soon."""
         self._thread.call_soon(partial(self._session.bump_cost, finite_number("delta", delta)))
 
 

@@ -40,10 +40,10 @@ class ServerMessageSession(Accepted):
         return self._session.max_message
 
     def handle_message(self, message: Any) -> None:
-        """Handle a message of the peer. Override it: this one does nothing.
+        """Handle a message of the peer. Override it: by default it does nothing.
 
-        What it raises goes to the log, and the session goes on. One that takes longer than `Limits.handler_timeout` is
-        left to itself, and the next message is handled meanwhile.
+        Exceptions are logged, and the session goes on. If it takes longer than `Limits.handler_timeout`, the next
+        message is handled meanwhile.
         """
 
     def connection_lost(self) -> None:

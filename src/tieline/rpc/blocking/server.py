@@ -74,7 +74,7 @@ class Server(ServerInThread):
         return tuple(session for session in seen if session is not None)
 
     def costs(self) -> list[GroupCost]:
-        """Return what each group of peers has cost, the dearest first; see `Governance`. This changes nothing."""
+        """Return what each group of peers has cost, the most expensive first; see `Governance`. It changes nothing."""
         return self._server.costs()
 
     def broadcast(self, method: str, /, *args: object, **kwargs: object) -> None:

@@ -91,25 +91,25 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
     def call(self, method: str, /, *args: object, timeout: float | Default | None = DEFAULT, **kwargs: object) -> Any:
         """Call *method* on the peer and return its result.
 
-        Arguments go by position or by name, not both. Waits for room first when the peer is slow or
-        `Limits.max_calls` calls are open; the timeout counts from the start. Meanwhile this thread handles what the
-        peer sends, unless another one does; a handler that takes long makes the call late.
+        Arguments are passed by position or by name, not both. If the peer is slow, or `Limits.max_calls` calls are
+        pending, this first waits for room; the timeout includes that. Meanwhile this thread handles what the peer
+        sends, unless another one does; a slow handler delays the call.
 
-        When it is interrupted (Ctrl-C) the call is forgotten and a late reply dropped; the session stays usable, or is
-        closed. The peer may have run the method, or may still run it.
+        If it is interrupted (Ctrl-C), the call is forgotten, and a late reply is dropped; the session stays usable, or
+        is closed. The peer may have run the method, or may still run it.
 
         Args:
             method: The method's name.
             args: Its arguments, by position.
-            timeout: Seconds to wait; None = for ever; DEFAULT = `Limits.call_timeout` (30 s, up to an eighth later).
+            timeout: Seconds to wait; None = unlimited; DEFAULT = `Limits.call_timeout` (30 s, up to an eighth later).
             kwargs: Its arguments, by name. (For one that is called ``timeout`` use `send_request`.)
 
         Raises:
-            RPCError: The peer answered with an error.
-            TimeoutError: No answer in time; the session stays open.
-            ConnectionLost: The connection went down first; see ``__cause__``.
-            ClosedError: The session is closed by this side.
-            RemoteProtocolError: The answer is none by the rules of the protocol.
+            RPCError: The peer replied with an error.
+            TimeoutError: No reply in time; the session stays open.
+            ConnectionLost: The connection was lost first; see ``__cause__``.
+            ClosedError: This side has closed the session.
+            RemoteProtocolError: The reply violates the protocol.
             OutgoingMessageTooLarge: The encoded call is over `Limits.max_message`; nothing was sent.
             TypeError: Arguments by position and by name, or of a type that JSON cannot carry; nothing was sent.
             ValueError: *timeout* is negative, or NaN; nothing was sent.
@@ -198,10 +198,10 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
         on_done: Callable[[RPCBatchOut], object] | None = None,
         timeout: float | Default | None = DEFAULT,
     ) -> None:
-        """Send a batch at once, without waiting; ``batch.result()`` waits for its answers.
+        """Send a batch at once, without waiting; ``batch.result()`` waits for its replies.
 
-        When this raises, nothing was sent, and the batch is as it was: it may be sent again, and whoever waits for one
-        of its requests waits on, until ``batch.cancel()``.
+        If this raises, nothing was sent, and the batch is unchanged: it may be sent again, and threads that wait for
+        its requests keep waiting, until ``batch.cancel()``.
 
         Raises:
             LocalProtocolError: The batch is empty or was sent before, or the protocol has no batches.
@@ -226,12 +226,11 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
     def batch(
         self, raise_errors: bool = False, timeout: float | Default | None = DEFAULT
     ) -> AbstractContextManager[BlockingBatch, None]:
-        """Collect a batch in the body of a ``with``; send it and wait for its answers at the end.
+        """Collect a batch in the body of a ``with``; send it, and wait for its replies, at the end.
 
-        Afterwards ``batch.results`` has a value or an exception for each request, in order. When the body raises,
-        nothing is sent, and whoever waits for one of the requests gets a `LocalProtocolError`. With *raise_errors* the
-        first error among the results is raised, as a copy of it. When it is interrupted (Ctrl-C) while it waits, its
-        calls are forgotten.
+        Afterwards ``batch.results`` has a value or an exception for each request, in order. If the body raises, nothing
+        is sent, and waiting for one of the requests raises `LocalProtocolError`. With *raise_errors*, the first error
+        among the results is raised, as a copy. If it is interrupted (Ctrl-C) while it waits, its calls are forgotten.
         """
 
         def exchange(batch: BlockingBatch) -> None:
@@ -243,9 +242,9 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
     # --- start TLS -----------------------------------------------------------------------------------------------
 
     def start_tls(self, tls: TLSChoice, *, server_hostname: str | None = None) -> None:
-        """Speak TLS from here on, as its client, on the connection that is open; returns when the handshake is done.
+        """Switch an open connection to TLS, as the TLS client; returns after the handshake.
 
-        See `tieline.SessionBase.start_tls` for what is asked of the session, and for what is raised.
+        See `tieline.SessionBase.start_tls` for the conditions and the exceptions.
         """
         engine = self._connected()
         settings = client_settings(tls, server_hostname)

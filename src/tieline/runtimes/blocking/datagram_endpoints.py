@@ -31,11 +31,11 @@ def create_datagram_endpoint(
     proxy: Any = None,
     timeout: float | None = None,
 ) -> tuple[Any, Any]:
-    """Open a socket of datagrams, and return (transport, protocol) after ``connection_made``.
+    """Open a datagram socket, and return (transport, protocol) after ``connection_made``.
 
-    As `tieline.create_datagram_endpoint`, but nothing happens by itself: ``transport.poll(timeout)`` reads what has
-    come, hands it to the protocol, and returns whether anything came. *timeout* is for looking names up, which cannot
-    be interrupted, and for what is said to a proxy.
+    Like `tieline.create_datagram_endpoint`, but nothing happens in the background: ``transport.poll(timeout)`` reads
+    the datagrams that have arrived, passes them to the protocol, and returns whether there were any. *timeout* is for
+    the name lookup, which cannot be interrupted, and for the handshake with a proxy.
     """
     timeout = check_timeout("timeout", timeout)
     wanted = datagram_sockets.asked(

@@ -140,7 +140,7 @@ class BlockingRequest(RPCRequestOut):
         return self._error
 
     def add_done_callback(self, fn: Callable[[Any], object], /) -> None:
-        """Have *fn* called with the request when it is complete: by whoever waits then, or at once if it is."""
+        """Have *fn* called with the request when it is complete: by a thread that waits then, or at once."""
         with self._pump.lock:
             if not self.is_done:
                 self._callbacks.append(fn)
@@ -148,7 +148,7 @@ class BlockingRequest(RPCRequestOut):
         self._pump.call_back(fn, self)
 
     def cancel(self) -> bool:
-        """Forget the call: a late answer is dropped. Return False when it is complete already."""
+        """Forget the call: a late reply is dropped. Return False if it is complete already."""
         return self._complete_by_hand(None, None, is_cancelled=True)
 
     def set_result(self, result: Any, /) -> None:
@@ -220,7 +220,7 @@ class BlockingOutcomes(Outcomes):
 
 
 class BlockingBatch(RPCBatchOut):
-    """A batch to be sent, in blocking code: `result` waits for its answers."""
+    """A batch of requests, in blocking code: `result` waits for its replies."""
 
     def result(self, timeout: float | None = None) -> BlockingBatch:
         """Wait until all replies have arrived, and return the batch itself, whose `results` are then available.

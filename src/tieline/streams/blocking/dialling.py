@@ -53,12 +53,12 @@ def create_connection(
 ) -> tuple[PolledTransport, ProtocolT]:
     """Connect, and return (transport, protocol). The transport moves while it is polled: `PolledTransport.poll`.
 
-    In this order: connect (through the proxies), call *protocol_factory* without arguments, call ``connection_made`` of
-    what it made, return. With TLS the factory is called before the handshake and ``connection_made`` behind it. When
-    interrupted it leaves nothing behind.
+    In this order: connect (through proxies), call *protocol_factory*, call ``connection_made`` of the protocol, return.
+    With TLS, the factory is called before the handshake and ``connection_made`` after it. If it is interrupted, it
+    leaves nothing behind.
 
     Args:
-        protocol_factory: Makes the protocol: of a class of ``tieline.transports``, or of asyncio's, or of neither.
+        protocol_factory: Returns the protocol: of a class of ``tieline.transports``, of asyncio's, or of neither.
         host: As for `tieline.create_connection`, like all others.
         port: The port.
         ssl: What encrypts the connection.
@@ -67,23 +67,22 @@ def create_connection(
         flags: As `TCP.flags`.
         sock: A connected stream socket to use.
         local_addr: As `TCP.local_addr`.
-        server_hostname: The name that the certificate must be made out to. **Dangerous:** ``""`` turns the matching
-            off.
+        server_hostname: The name that the certificate must contain. **Dangerous:** ``""`` turns the check off.
         ssl_handshake_timeout: Seconds for the TLS handshake; None = what *connect_timeout* leaves.
         ssl_shutdown_timeout: Seconds for the peer's part in closing TLS; None = 5.
         happy_eyeballs_delay: As `TCP.happy_eyeballs_delay`.
         interleave: As `TCP.interleave`.
         proxy: A proxy, its URL, or a list of them; or an object whose plain function
             ``create_connection((host, port), timeout)`` returns a connected socket, as `socket.create_connection` does.
-        connect_timeout: Seconds for all of it, the look-up of a name excepted: the system's resolver keeps its own
-            time. None = as long as it takes.
+        connect_timeout: Seconds for all of it, except for the name lookup, which has the system's own limits. None =
+            unlimited.
 
     Raises:
         ValueError: Arguments that exclude each other, or that nothing can be made of. Nothing was tried.
         TypeError: One is of the wrong type.
-        UnsupportedOperation: *proxy* dials in asynchronous code only.
-        OSError: Nobody there, or no way to get there, or nobody whom the TLS settings trust: of the class that all
-            attempts have in common, and each of them is told.
+        UnsupportedOperation: *proxy* only works in asynchronous code.
+        OSError: The peer cannot be reached, or its certificate is not trusted: of the class that all attempts have in
+            common, and the text lists each of them.
         TimeoutError: Not within *connect_timeout*, or *ssl_handshake_timeout*.
         Exception: What *protocol_factory* or ``connection_made`` raised; the connection is closed.
     """

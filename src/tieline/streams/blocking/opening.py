@@ -47,12 +47,12 @@ class _Dialling(_UnixDialling, total=False):
 def open_connection(
     host: str | Endpoint | None = None, port: int | None = None, *, limit: int = LIMIT, **settings: Unpack[_Dialling]
 ) -> tuple[StreamReader, StreamWriter]:
-    """Connect, and return a stream reader and a stream writer, each wait of which takes a time limit.
+    """Connect, and return a stream reader and a stream writer, whose methods take a timeout if they wait.
 
     Args:
         host: As for `tieline.blocking.create_connection`, like all others.
         port: The port.
-        limit: How long what ``readline`` and ``readuntil`` return may be, in bytes.
+        limit: The maximum size of what ``readline`` and ``readuntil`` return, in bytes.
         settings: ``ssl``, ``family``, ``proto``, ``flags``, ``sock``, ``local_addr``, ``server_hostname``,
             ``ssl_handshake_timeout``, ``ssl_shutdown_timeout``, ``happy_eyeballs_delay``, ``interleave``, ``proxy`` and
             ``connect_timeout``.

@@ -29,23 +29,23 @@ def subprocess_exec(
 ) -> tuple[PolledProcess, ProtocolT]:
     """Start *program* with *args*, and return (transport, protocol). It moves while polled: `PolledProcess.poll`.
 
-    The protocol hears the process by ``pipe_data_received``, ``pipe_connection_lost`` and ``process_exited``; see
-    `tieline.transports.SubprocessProtocol`. ``connection_lost(None)`` comes when the process has ended and all of its
-    pipes are closed. ``transport.get_pipe_transport(0)`` writes to its input. When interrupted it leaves nothing
+    The protocol is called with ``pipe_data_received``, ``pipe_connection_lost`` and ``process_exited``; see
+    `tieline.transports.SubprocessProtocol`; and with ``connection_lost(None)`` when the process has ended and all of
+    its pipes are closed. ``transport.get_pipe_transport(0)`` writes to its input. When interrupted it leaves nothing
     behind.
 
     Args:
-        protocol_factory: Called without arguments; what it returns gets ``connection_made``.
-        program: The program, looked for in PATH. No shell reads it, nor *args*.
+        protocol_factory: Returns the protocol.
+        program: The program, which is searched for in PATH. No shell is involved.
         args: Its arguments.
         stdin: As for `subprocess.Popen`.
         stdout: As for `subprocess.Popen`.
         stderr: As for `subprocess.Popen`.
-        kwargs: Further arguments of `subprocess.Popen`, but for those that make the pipes texts.
+        kwargs: Further arguments of `subprocess.Popen`, except for those that make the pipes text streams.
 
     Raises:
         OSError: It cannot be started. FileNotFoundError: there is no such program.
-        ValueError: An argument that pipes of bytes without a buffer cannot have.
+        ValueError: An argument that is not for unbuffered pipes of bytes.
         TypeError: *protocol_factory* cannot be called.
         Exception: What *protocol_factory* or ``connection_made`` raised; the process is killed.
     """

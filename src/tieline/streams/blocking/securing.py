@@ -30,11 +30,10 @@ def start_tls(
 
     Args:
         transport: An open one of `create_connection`.
-        protocol: Its protocol, or another that hears what comes from now on.
+        protocol: Its protocol, or another one that receives the data from now on.
         sslcontext: As there, like all others.
         server_side: Whether this side answers the handshake.
-        server_hostname: The name that the certificate must be made out to. **Dangerous:** ``""`` turns the matching
-            off.
+        server_hostname: The name that the certificate must contain. **Dangerous:** ``""`` turns the check off.
         ssl_handshake_timeout: Seconds for the handshake; None = 60.
         ssl_shutdown_timeout: Seconds for the peer's part in closing TLS; None = 5.
 

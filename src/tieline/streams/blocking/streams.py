@@ -58,7 +58,7 @@ class StreamReader(FedReader):
         """Return *n* bytes.
 
         Raises:
-            IncompleteReadError: The stream ended before; what there was is in its ``partial``.
+            IncompleteReadError: The stream ended before; ``partial`` is the data so far.
         """
         if n < 0:
             raise ValueError(f"n must be 0 or more, not {n}")
@@ -70,10 +70,10 @@ class StreamReader(FedReader):
         return self._take(n)
 
     def readline(self, timeout: float | None = None) -> bytes:
-        """Return a line with its newline; what there is without one at the end of the stream.
+        """Return a line with its newline; at the end of the stream, the rest without one.
 
         Raises:
-            ReadLimitError: It is longer than the limit. What there is of it is dropped.
+            ReadLimitError: It is longer than the limit. The part that has arrived is dropped.
         """
         try:
             return self.readuntil(b"\n", timeout)
@@ -84,7 +84,7 @@ class StreamReader(FedReader):
             raise
 
     def readuntil(self, separator: bytes | Sequence[bytes] = b"\n", timeout: float | None = None) -> bytes:
-        """Return all up to *separator*, that included; of several, up to the one that ends first.
+        """Return everything up to and including *separator*; of several separators, the one that ends first.
 
         Raises:
             IncompleteReadError: As `readexactly`.
@@ -181,7 +181,7 @@ class StreamWriter:
         return self._transport.can_write_eof()
 
     def write_eof(self) -> None:
-        """Close the direction of writing, behind what was written."""
+        """Close the sending side after everything is sent."""
         self._transport.write_eof()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:

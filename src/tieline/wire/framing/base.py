@@ -71,8 +71,8 @@ class FramerBase(ABC, Generic[MessageT]):
     def frame(self, messages: Iterable[MessageT]) -> bytes:
         """Return *messages*, wrapped and joined, ready to be written.
 
-        A session asks for each message by itself, when it is sent, and in that order. What this raises is told to who
-        sent it; an answer is replaced by an error.
+        A session frames each message separately, when it is sent, and in that order. An exception is raised to the
+        sender of the message; a reply is replaced by an error.
 
         Raises:
             TypeError: Something in *messages* is not bytes-like. Your fault; nothing was framed.
@@ -85,16 +85,16 @@ class FramerBase(ABC, Generic[MessageT]):
 
         *data* is the next piece of the stream, cut anywhere. Iterate to the end: what is not taken may be lost.
 
-        Raises what the framer finds wrong with the peer's bytes, after the messages that came before the fault. Where
-        a framing can go on behind a fault, a further ``messages(b"")`` continues with what followed it in *data*, and
-        may find the next fault; where it cannot, every further call raises.
+        Raises an exception for a fault in the peer's bytes, after the messages before the fault. If the framing can go
+        on after it, a further ``messages(b"")`` continues with the rest of *data*, and may find the next fault; if it
+        cannot, every further call raises.
         """
 
     def take(self, data: bytes) -> tuple[list[MessageT], Exception | None]:
         """Return all messages that *data* completes up to the first fault, and that fault, or None.
 
-        This is `messages` for callers that must not be interrupted. Any exception is handed over, also one that a
-        user's framer raises by mistake: the bytes that cause it are the peer's. `messages` says how to go on.
+        This is `messages` for callers that must not be interrupted. Every exception is returned, also one that a user's
+        framer raises by mistake, since the peer's bytes have caused it. `messages` says how to go on.
         """
         taken: list[MessageT] = []
         try:

@@ -84,7 +84,7 @@ class BitcoinFramer(CountedFramer[tuple[bytes, bytes]]):
         return cls(max_payload_size=max_size, max_block_size=max_size)
 
     def frame(self, messages: Iterable[tuple[bytes, bytes | bytearray | memoryview]]) -> bytes:
-        """Return *messages*, which are pairs ``(command, payload)``, each behind its header.
+        """Return *messages*, which are pairs ``(command, payload)``, each after its header.
 
         Raises:
             TypeError: A payload or command is not bytes. Your fault; nothing was framed.

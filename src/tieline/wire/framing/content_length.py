@@ -101,7 +101,7 @@ class ContentLengthFramer(CountedFramer[bytes]):
         self._behind_length = b"\r\nContent-Type: " + value.strip() + b"\r\n\r\n"
 
     def frame(self, messages: Iterable[bytes | bytearray | memoryview]) -> bytes:
-        """Return *messages*, each behind its headers.
+        """Return *messages*, each after its headers.
 
         Raises:
             TypeError: Something in *messages* is not bytes-like. Your fault; nothing was framed.

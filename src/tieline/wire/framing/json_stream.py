@@ -49,7 +49,7 @@ class JSONStreamFramer(CuttingFramer[bytes]):
         return cls(max_size) if cls.__init__ is JSONStreamFramer.__init__ else cls()
 
     def frame(self, messages: Iterable[bytes | bytearray | memoryview]) -> bytes:
-        """Return *messages*, which must each be one JSON text; a newline stands behind those that need an end.
+        """Return *messages*, which must each be one JSON text; those that do not end by themselves get a newline.
 
         Raises:
             TypeError: Something in *messages* is not bytes-like. Your fault; nothing was framed.

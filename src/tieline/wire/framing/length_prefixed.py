@@ -59,11 +59,11 @@ class LengthPrefixedFramer(CountedFramer[bytes]):
         return cls(max_size=max_size) if cls.__init__ is LengthPrefixedFramer.__init__ else cls()
 
     def frame(self, messages: Iterable[bytes | bytearray | memoryview]) -> bytes:
-        """Return *messages*, each behind its length.
+        """Return *messages*, each after its length.
 
         Raises:
             TypeError: Something in *messages* is not bytes-like. Your fault; nothing was framed.
-            OutgoingMessageTooLarge: A message is longer than the prefix can tell. Your fault; nothing was framed.
+            OutgoingMessageTooLarge: A message is too long for the prefix. Your fault; nothing was framed.
         """
         longest = 256**self.size - 1 - self._counted
         parts: list[bytes] = []

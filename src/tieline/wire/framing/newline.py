@@ -67,8 +67,8 @@ class NewlineFramer(FramerBase):
 
         Raises:
             TypeError: Something in *messages* is not bytes-like. Your fault; nothing was framed.
-            ValueError: A message holds a newline. The peer would take it for several. No JSON encoder of ours puts
-                one out; a ready-made text that is passed through (``msgspec.Raw``) can hold one. Your fault.
+            ValueError: A message contains a newline, so the peer would read it as several. tieline's codecs never write
+                one; a ready-made text (``msgspec.Raw``) may contain one. Your fault.
         """
         lines = as_bytes(messages)
         for line in lines:

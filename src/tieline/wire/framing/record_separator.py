@@ -59,7 +59,7 @@ class RecordSeparatorFramer(CuttingFramer[bytes]):
 
         Raises:
             TypeError: Something in *messages* is not bytes-like. Your fault; nothing was framed.
-            ValueError: A message is blank or holds an RS: it would not come as one record. Your fault; nothing was
+            ValueError: A message is blank or contains an RS: it would not arrive as one record. Your fault; nothing was
                 framed.
         """
         parts: list[bytes] = []

@@ -19,7 +19,7 @@ _LONGEST: Final = 10
 
 
 class VarintFramer(CountedFramer[bytes]):
-    """Messages behind their length as a varint (unsigned LEB128), as ``writeDelimitedTo`` of Protocol Buffers has it.
+    """Messages after their length as a varint (unsigned LEB128), as in ``writeDelimitedTo`` of Protocol Buffers.
 
     A length in more bytes than it needs, or over 64 bits, raises `RemoteProtocolError`, one over *max_size* raises
     `MessageTooLarge` before anything of the message is read; then nobody knows where the next message begins, and
@@ -40,7 +40,7 @@ class VarintFramer(CountedFramer[bytes]):
         return cls(max_size) if cls.__init__ is VarintFramer.__init__ else cls()
 
     def frame(self, messages: Iterable[bytes | bytearray | memoryview]) -> bytes:
-        """Return *messages*, each behind its length.
+        """Return *messages*, each after its length.
 
         Raises:
             TypeError: Something in *messages* is not bytes-like. Your fault; nothing was framed.

@@ -54,7 +54,7 @@ _DECODER: Final = msgspec.json.Decoder()
 
 
 class Codec(Protocol):
-    """What a connection needs of a codec. One instance may serve many connections, and threads at the same time."""
+    """What a connection needs of a codec. One instance may serve many connections and threads at the same time."""
 
     @abstractmethod
     def encode(self, obj: object) -> bytes:
@@ -71,19 +71,19 @@ class Codec(Protocol):
 
         Raises:
             ValueError: *data* is not accepted.
-            RecursionError: *data* is nested deeper than the decoder can go here. Let through, since a machine answers
-                it otherwise than bad JSON: the text may be in order.
+            RecursionError: *data* is nested deeper than the decoder can go here. It may be valid JSON, so it is not a
+                ValueError.
         """
 
     @abstractmethod
     def convert(self, obj: object, type: object) -> object:
-        """Return *obj*, which came out of `decode`, as *type*: a class or any other type hint.
+        """Return *obj*, a result of `decode`, as *type*: a class or any other type hint.
 
-        Strict: "1" is no int. But JSON has all keys as strings: as a key of a ``dict[int, str]``, "1" is one.
+        Strict: "1" is not an int. But in JSON all keys are strings: as a key of a ``dict[int, str]``, "1" is accepted.
 
         Raises:
-            ValueError: *obj* does not fit *type*. The text names the place in *obj* and what was expected.
-            TypeError: *type* is nothing to convert to.
+            ValueError: *obj* does not match *type*. The text names the place in *obj* and what was expected.
+            TypeError: *type* is not a type to convert to.
         """
 
 
@@ -128,10 +128,10 @@ class CheckedCodec:
 class MsgspecCodec(CheckedCodec):
     """The default codec: msgspec both ways.
 
-    Sends what msgspec encodes, as it does: JSON's own types; dataclasses, Structs and attrs classes as objects;
+    Sends everything that msgspec encodes: JSON's own types; dataclasses, Structs and attrs classes as objects;
     datetimes, UUIDs and Decimals as strings; enums by value; bytes as base64; sets as arrays; NaN and infinities as
-    null; keys that are numbers as strings. `msgspec.Raw` goes out unchecked: that it is JSON is the caller's promise.
-    Of duplicate keys in input the last one wins. A number with a fraction or exponent becomes a float.
+    null; keys that are numbers as strings. `msgspec.Raw` is sent unchecked: the caller guarantees that it is JSON. Of
+    duplicate keys in input the last one wins. A number with a fraction or exponent becomes a float.
     """
 
     def __init__(self) -> None:

@@ -19,16 +19,16 @@ __all__ = ["AUTODETECT", "LOOSE", "V1", "V2", "CancelRule", "Dialect", "is_like_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelRule:
-    """How a call is taken back: by a notification that names its id.
+    """How a call is cancelled: by a notification that names its id.
 
-    It is sent for each call of ours that is cancelled or runs into its deadline. When it comes, the call's handler is
-    cancelled, or never started; unless a method of that name is registered, which is then called instead.
+    It is sent for each call of this side that is cancelled or times out. When it is received, the call's handler is
+    cancelled, or never started; but if a method of that name is registered, that is called instead.
 
     Attributes:
         method: The notification's method, for instance ``$/cancelRequest`` (LSP).
-        id_name: The name of the parameter that holds the id; None = the id is the only one of an array.
-        code: With which error a call that was cancelled is answered; None = it is not answered at all.
-        never: Methods of which no call of ours is taken back: whoever gives one up says nothing, and its late answer is
+        id_name: The name of the parameter that holds the id; None = the parameters are an array of the id alone.
+        code: The error code with which a cancelled call is answered; None = it is not answered at all.
+        never: Methods whose calls must not be cancelled at the peer: nothing is sent for them, and a late reply is
             dropped.
     """
 
@@ -47,23 +47,25 @@ class Dialect:
         version: The value of the member ``jsonrpc`` in what is sent; None leaves the member out.
         version_required: Incoming messages must carry ``version``.
         id_required: A request without an id is invalid (1.0), not a notification (2.0).
-        first_id: The id of our first call on a connection. Some programs in JavaScript take 0 for none.
+        first_id: The id of this side's first call on a connection. Some programs in JavaScript mistake 0 for a missing
+            id.
         null_id_notifies: An id of null marks a notification (1.0). In 2.0 it is a request and is answered.
         any_id: Ids are any JSON value (1.0), not only strings and numbers.
         named_params: Parameters may be an object.
-        positional_params: Parameters may be an array; else what is sent is an object, an empty one without arguments.
+        positional_params: Parameters may be an array; otherwise an object is sent, an empty one if there are no
+            arguments.
         null_params: ``"params": null`` counts as no parameters.
-        batches: Arrays of messages may be sent, and are understood.
+        batches: Arrays of messages may be sent, and are accepted.
         both_members: A response carries ``result`` and ``error``, one of them null.
-        any_error: Error values of any type are read as well as can be, not only ``{code, message}`` objects.
+        any_error: Error values of any type are accepted, not only ``{code, message}`` objects.
         faults_are_fatal: An invalid message ends the connection after its error reply.
         detects: The first message that can be parsed decides which dialect the connection speaks from then on.
-        cancel: How a call is taken back; None = the dialect has no message for it.
-        echo: A method that is answered with its own parameters, by which the peer finds out whether we are there; None
-            = there is none. A method of that name that is registered is called instead.
+        cancel: How a call is cancelled; None = the dialect has no message for that.
+        echo: A method that is answered with its own parameters, by which the peer checks that this side is alive; None
+            = there is none. If a method of that name is registered, it is called instead.
         ping: A method that is answered with an empty object, for the same purpose; otherwise as *echo*.
         codes: Error codes that differ, by the name that `RPCProtocolBase` has for them.
-        framer: How messages are framed; None = one a line.
+        framer: How messages are framed; None = one per line.
     """
 
     name: str

@@ -31,13 +31,13 @@ MAX_DIGITS: Final = 4300
 
 
 class DecimalCodec(CheckedCodec):
-    """Keeps numbers exact: those with a fraction or exponent become `decimal.Decimal`, and Decimals go out as numbers.
+    """Keeps numbers exact: those with a fraction or exponent become `decimal.Decimal`; Decimals are sent as numbers.
 
-    Otherwise as `MsgspecCodec`. A received number is exact to the last digit, trailing zeros included. Refused are
-    numbers of over 4300 characters, beyond a double or, other than in the default codec, below 10**-4300 (written as
-    ``0e-5000`` too): int(), plain formatting and comparing of such would take memory or time without end.
-    On output a Decimal that is NaN or infinite is refused, and so is `msgspec.Raw` that is no JSON. As a key a Decimal
-    becomes a string; before version 0.23 of msgspec it is refused.
+    Otherwise like `MsgspecCodec`. A received number is exact to the last digit, including trailing zeros. It refuses
+    numbers of over 4300 characters, beyond the range of a double or, unlike the default codec, below 10**-4300
+    (``0e-5000`` as well): int(), plain formatting and comparing of these would take unlimited memory or time. On
+    output, it refuses a Decimal that is NaN or infinite, and `msgspec.Raw` that is not JSON. As a key a Decimal becomes
+    a string; before version 0.23 of msgspec it is refused.
 
     `convert` takes a Decimal for a float hint (rounded) and a Decimal hint (exact), but, as a number with a fraction,
     not for an int hint: 1.0 is no int with the other codecs either.
@@ -48,11 +48,11 @@ class DecimalCodec(CheckedCodec):
 
 
 class StdlibCodec(CheckedCodec):
-    """The standard library's json both ways; for comparisons, and where its handling of subclasses is wanted.
+    """The standard library's json both ways; for comparisons, or if you need its handling of subclasses.
 
     Sends what `json` encodes (subclasses of int, float and str too; keys may be None, bool or numbers and become
-    strings), and what it does not know as msgspec would send it. NaN and infinities become null, but are refused as
-    keys. Reads what `MsgspecCodec` reads; of duplicate keys the last one wins.
+    strings), and everything else as msgspec would. NaN and infinities become null, but are refused as keys. Reads what
+    `MsgspecCodec` reads; of duplicate keys the last one wins.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class StdlibCodec(CheckedCodec):
 
 
 class StrictCodec(CheckedCodec):
-    """Refuses what JSON cannot carry, instead of sending something near it; for protocols that are checked closely.
+    """Refuses what JSON cannot carry, instead of sending something similar; for protocols with strict checks.
 
     Sends, as msgspec does, JSON's own types, dataclasses, Structs, datetimes, UUIDs, finite Decimals (as strings) and
     enums of these. Refuses on output, at any depth: NaN and infinities, bytes, bytearrays and memoryviews, sets, keys

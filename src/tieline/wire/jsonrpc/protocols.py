@@ -344,10 +344,10 @@ class JSONRPCLoose(JSONRPC):
 
 
 class JSONRPCAutoDetect(JSONRPC):
-    """Speaks 2.0 until the peer's first message tells which dialect it speaks; a connection then stays with that.
+    """Speaks 2.0 until the peer's first message shows which version it speaks; the connection then stays with that.
 
-    A message that does not tell, as a request of 1.0, is taken as by `JSONRPCLoose`. Without a connection, as here,
-    each message is judged on its own.
+    A message that does not show it, such as a request of 1.0, is read as by `JSONRPCLoose`. Without a connection, as in
+    the methods of this class, each message is judged by itself.
     """
 
     dialect = AUTODETECT

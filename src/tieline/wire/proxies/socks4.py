@@ -19,9 +19,9 @@ _NAME_FOLLOWS: Final = b"\x00\x00\x00\x01"  # an address that nobody has
 
 
 class SOCKS4(Dialogue[Address]):
-    """SOCKS4: to IPv4 addresses, and nowhere else.
+    """SOCKS4: only to IPv4 addresses.
 
-    Its result is the address that the proxy names in its reply: mostly 0.0.0.0:0, and never to be relied on.
+    Its result is the address in the proxy's reply: mostly 0.0.0.0:0, and never reliable.
 
     Args:
         host: An IPv4 address.

@@ -60,12 +60,12 @@ class _SOCKS5Dialogue(Dialogue[ResultT]):
 class SOCKS5(_SOCKS5Dialogue[Address]):
     """SOCKS5: to IPv4 and IPv6 addresses, and to names, which the proxy looks up.
 
-    Its result is the address that the proxy names in its reply: mostly 0.0.0.0:0, and never to be relied on.
+    Its result is the address in the proxy's reply: mostly 0.0.0.0:0, and never reliable.
 
     Args:
         host: A name or an address.
         port: The port.
-        credentials: User name and password; with them no connection is made without their being checked. None = none.
+        credentials: User name and password, which the proxy must then check. None = none.
 
     Raises:
         ValueError: The protocol has no way to say this.

@@ -33,7 +33,7 @@ _NO_CONNECT: Final = frozenset({400, 404, 405, 501})
 
 
 class ProxyFinding(NamedTuple):
-    """An answer: True, False, or None where it cannot be told; and the reason, if there is more to say."""
+    """A finding: True, False, or None if it is unknown; and the reason, if there is one."""
 
     answer: bool | None
     reason: str = ""
@@ -41,14 +41,14 @@ class ProxyFinding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ProxyReport:
-    """What a proxy is and can do, as far as it can be told without any other network.
+    """What a proxy supports, as far as it can be found out without any other network.
 
     Attributes:
         protocols: Whether it speaks each of SOCKS5, SOCKS4a, SOCKS4 and HTTP CONNECT, by these names.
-        open: Whether it lets in who gives no user name and no password.
-        password: Whether it takes a user name and a password; where they were given: whether it accepts those.
-        names: Whether it takes names as targets, and looks them up itself.
-        ipv6: Whether it takes IPv6 addresses as targets. True says nothing of how far it can reach.
+        open: Whether it accepts clients without user name and password.
+        password: Whether it supports user name and password; if they were given: whether it accepts those.
+        names: Whether it accepts names as targets, and looks them up itself.
+        ipv6: Whether it accepts IPv6 addresses as targets. True does not mean that it can reach any.
         udp: Whether it relays datagrams.
     """
 

@@ -47,10 +47,9 @@ def both(kind: Any, params: Any) -> Any:
 
 
 class AbstractPacketSerializer(ABC, Generic[SentT_contra, ReceivedT_co]):
-    """Turns one packet into bytes and back: enough for datagrams.
+    """Converts one packet to bytes and back: enough for datagrams.
 
-    A serializer keeps nothing between two packets, so one object serves any number of connections and threads, several
-    of them at once.
+    A serializer stores nothing between two packets, so one object serves any number of connections and threads at once.
     """
 
     __slots__ = ("__weakref__",)
@@ -70,15 +69,16 @@ class AbstractPacketSerializer(ABC, Generic[SentT_contra, ReceivedT_co]):
         """Return the packet that *data* is, all of it.
 
         Raises:
-            DeserializeError: *data* is no packet. Anything else that is raised counts as a fault of the serializer.
+            DeserializeError: *data* is not a valid packet. Any other exception counts as a fault of the serializer.
         """
 
 
 class AbstractIncrementalPacketSerializer(AbstractPacketSerializer[SentT_contra, ReceivedT_co]):
     """A serializer that finds the end of a packet in a stream by itself.
 
-    Override `incremental_serialize` and `incremental_deserialize`; or `frame` and `new_decoder`, which cost less for
-    each packet. Whichever a class defines last is used. Without one of each two, protocols refuse it by a TypeError.
+    Override `incremental_serialize` and `incremental_deserialize`; or `frame` and `new_decoder`, which cost less per
+    packet. Whichever a class defines last is used. A class needs one of `incremental_serialize` and `frame`, and one of
+    `incremental_deserialize` and `new_decoder`; otherwise protocols refuse it with a TypeError.
     """
 
     __slots__ = ()
@@ -89,11 +89,12 @@ class AbstractIncrementalPacketSerializer(AbstractPacketSerializer[SentT_contra,
         yield self.frame(packet)
 
     def incremental_deserialize(self) -> Generator[None, bytes, tuple[ReceivedT_co, bytes]]:
-        """Read one packet: ``data = yield`` gives the next bytes of the stream; return the packet and what is behind.
+        """Read one packet: ``data = yield`` gives the next bytes of the stream; return the packet and the rest.
 
         Raises:
-            IncrementalDeserializeError: The bytes are no packet; its ``remaining_data``, which is less than what was
-                given, is where to go on. Anything else ends the stream, since where it goes on is unknown then.
+            IncrementalDeserializeError: The bytes are not a valid packet. The stream goes on at its ``remaining_data``,
+                which must be less than what was given. Any other exception ends the stream, since that place is
+                unknown.
         """
         check_overridden(type(self), "new_decoder", "incremental_deserialize")
         return (yield from read_one(self.new_decoder(), incremental_error))

@@ -68,26 +68,27 @@ class CBORScanner(ValueScanner):
 
 
 class CBORSerializer(ScannedSerializer[SentT_contra, ReceivedT_co]):
-    """Packets as CBOR, in streams one behind the other. It needs the extra ``tieline[cbor]``.
+    """Packets as CBOR; in streams one after another. It needs the extra ``tieline[cbor]``.
 
-    A packet that is not what it should be is a fault, and the stream goes on behind it. One over a limit, and a byte
-    that begins nothing, end the stream.
+    A packet with invalid contents is reported, and the stream goes on after it. A packet over a limit, and a byte that
+    begins nothing, end the stream.
 
     Args:
         default: Called with the encoder of cbor2 and what it cannot encode.
         canonical: Whether equal packets are sent as the same bytes, and the shortest (RFC 8949, section 4.2).
-        timezone: That of datetimes which have none; None = such are refused.
+        timezone: The time zone of datetimes without one; None = these are refused.
         datetime_as_timestamp: Whether datetimes are sent as numbers, not as text.
         date_as_datetime: Whether dates are sent as datetimes, at midnight.
-        value_sharing: Whether a container that is in a packet several times, or in itself, is sent once (tags 28, 29).
-        string_referencing: Whether text and bytes that come again are sent once (tags 25, 256).
-        tag_hook: Called with what cbor2 says of a tag that it does not know; *tags* must let it through.
-        object_hook: Called with what cbor2 says of each map; returns what it is to be.
-        tags: The tags that a packet may hold. The default leaves out those by which a few bytes of a stranger's take
-            all memory or time.
-        text_keys: Whether keys must be text: a peer can choose numbers that make a dict slow.
-        max_depth: How many values may be inside one another.
-        limit: The most bytes of a packet that is received.
+        value_sharing: Whether a container that occurs several times in a packet, or in itself, is sent once (tags 28,
+            29).
+        string_referencing: Whether repeated text and bytes are sent once (tags 25, 256).
+        tag_hook: Called with cbor2's value for a tag that it does not know; *tags* must permit it.
+        object_hook: Called with each map, as cbor2 does; returns the value for it.
+        tags: The tags that a packet may contain. The default leaves out those with which a few bytes can take all
+            memory or time.
+        text_keys: Whether keys must be text, since a peer could choose numbers that make a dict slow.
+        max_depth: How deep values may be nested.
+        limit: The maximum size of a received packet in bytes.
 
     Raises:
         ModuleNotFoundError: cbor2 is not installed.

@@ -188,14 +188,14 @@ class _ZlibMember:
 
 
 class ZlibCompressorSerializer(_CompressorSerializer[SentT_contra, ReceivedT_co]):
-    """Compresses what another serializer makes, by zlib (RFC 1950).
+    """Compresses the packets of another serializer, by zlib (RFC 1950).
 
-    A packet over the limit is given up before it has inflated further. That ends a stream, as damaged data do.
+    A packet over the limit is refused before it is decompressed any further. That ends a stream, as damaged data does.
 
     Args:
-        serializer: What makes bytes of packets; only its ``serialize`` and ``deserialize`` are used.
+        serializer: Converts packets to bytes and back; only its ``serialize`` and ``deserialize`` are used.
         compress_level: 0 (none) to 9 (smallest); -1 is zlib's default.
-        limit: The most bytes of a packet that is received, decompressed.
+        limit: The maximum size of a received packet in bytes, decompressed.
 
     Raises:
         TypeError: *serializer* is none, or *limit* no int.
@@ -226,14 +226,14 @@ class ZlibCompressorSerializer(_CompressorSerializer[SentT_contra, ReceivedT_co]
 
 
 class BZ2CompressorSerializer(_CompressorSerializer[SentT_contra, ReceivedT_co]):
-    """Compresses what another serializer makes, by bzip2: small, and slow.
+    """Compresses the packets of another serializer, by bzip2: small, and slow.
 
-    A packet over the limit is given up before it has inflated further. That ends a stream, as damaged data do.
+    A packet over the limit is refused before it is decompressed any further. That ends a stream, as damaged data does.
 
     Args:
-        serializer: What makes bytes of packets; only its ``serialize`` and ``deserialize`` are used.
+        serializer: Converts packets to bytes and back; only its ``serialize`` and ``deserialize`` are used.
         compress_level: 1 to 9 (smallest).
-        limit: The most bytes of a packet that is received, decompressed.
+        limit: The maximum size of a received packet in bytes, decompressed.
 
     Raises:
         TypeError: *serializer* is none, or *limit* no int.
@@ -268,14 +268,14 @@ class BZ2CompressorSerializer(_CompressorSerializer[SentT_contra, ReceivedT_co])
 
 
 class ZstdCompressorSerializer(_CompressorSerializer[SentT_contra, ReceivedT_co]):
-    """Compresses what another serializer makes, by Zstandard (RFC 8878), which the standard library has from 3.14 on.
+    """Compresses the packets of another serializer, by Zstandard (RFC 8878), in the standard library from 3.14 on.
 
-    A packet over the limit is given up before it has inflated further. That ends a stream, as damaged data do.
+    A packet over the limit is refused before it is decompressed any further. That ends a stream, as damaged data does.
 
     Args:
-        serializer: What makes bytes of packets; only its ``serialize`` and ``deserialize`` are used.
+        serializer: Converts packets to bytes and back; only its ``serialize`` and ``deserialize`` are used.
         compress_level: 1 to 22 (smallest).
-        limit: The most bytes of a packet that is received, decompressed.
+        limit: The maximum size of a received packet in bytes, decompressed.
 
     Raises:
         UnsupportedOperation: This interpreter has no ``compression.zstd``.

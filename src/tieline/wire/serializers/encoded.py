@@ -27,18 +27,17 @@ _MAC_SIZE: Final = 32
 
 
 class Base64EncoderSerializer(AutoSeparatedPacketSerializer[SentT_contra, ReceivedT_co]):
-    r"""Makes lines of text of what another serializer makes, by Base64 (RFC 4648).
+    r"""Converts the packets of another serializer to lines of text, by Base64 (RFC 4648).
 
-    A line that is none, or whose checksum is wrong, is a fault, and the stream goes on behind it.
+    An invalid line, or one with a wrong checksum, is reported, and the stream goes on after it.
 
     Args:
-        serializer: What makes bytes of packets; only its ``serialize`` and ``deserialize`` are used.
+        serializer: Converts packets to bytes and back; only its ``serialize`` and ``deserialize`` are used.
         alphabet: "standard" or "urlsafe".
-        checksum: True: a SHA-256 of the packet is sent with it, against accidents. A key of 16 bytes or more: an
-            HMAC-SHA256 under it, against people. It does not hide the packet, and does not keep a packet from being
-            sent again.
-        separator: What stands behind each packet.
-        limit: The most bytes of a line that is received.
+        checksum: True: a SHA-256 of the packet is sent with it, against accidental changes. A key of 16 bytes or more:
+            an HMAC-SHA256 with it, against forgery. It neither hides packets nor prevents replays.
+        separator: What follows each packet.
+        limit: The maximum size of a received line in bytes.
 
     Raises:
         TypeError: *serializer* is none, *checksum* neither bool nor bytes, *separator* not bytes or *limit* no int.

@@ -24,22 +24,22 @@ _OF_TOKENS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 
 
 class EncryptorSerializer(AutoSeparatedPacketSerializer[SentT_contra, ReceivedT_co]):
-    r"""Encrypts and authenticates what another serializer makes. It needs the extra ``tieline[crypto]``.
+    r"""Encrypts and authenticates the packets of another serializer. It needs the extra ``tieline[crypto]``.
 
-    A packet is a Fernet token (AES-128-CBC with HMAC-SHA256, as text). One that was changed, made under another key, is
-    too old or was received before is refused, always with the same error, and the stream goes on behind it.
+    A packet is a Fernet token (AES-128-CBC with HMAC-SHA256, as text). A token that was changed, was made with another
+    key, is too old or was received before is refused, always with the same error, and the stream goes on after it.
 
-    Against packets that are sent again, the last *replay_window* are remembered, for all connections of this object
-    together. So a peer's packets must not be decoded twice by one object, and a packet that is repeated later than that
-    is stopped by *token_ttl* alone.
+    Against replays, the last *replay_window* packets are remembered, for all connections of this object together. So
+    one object must not decode a peer's packets twice, and against a packet that is repeated later only *token_ttl*
+    helps.
 
     Args:
-        serializer: What makes bytes of packets; only its ``serialize`` and ``deserialize`` are used.
-        key: What `generate_key` returned; both sides have the same.
-        token_ttl: For how many seconds a packet is good, by the clocks of both sides; None = for ever.
-        separator: What stands behind each packet.
+        serializer: Converts packets to bytes and back; only its ``serialize`` and ``deserialize`` are used.
+        key: A key from `generate_key`, the same on both sides.
+        token_ttl: For how many seconds a packet is valid, by the clocks of both sides; None = unlimited.
+        separator: What follows each packet.
         replay_window: How many packets are remembered, at about 120 bytes each; 0 = packets may be repeated.
-        limit: The most bytes of a token that is received. It is a third larger than the packet, and 100 bytes.
+        limit: The maximum size of a received token in bytes. A token is a third larger than its packet, plus 100 bytes.
 
     Raises:
         ModuleNotFoundError: cryptography is not installed.

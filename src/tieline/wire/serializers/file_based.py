@@ -88,15 +88,15 @@ class FileDecoder(PacketDecoder[PacketT]):
 
 
 class FileBasedPacketSerializer(FramedSerializer[SentT_contra, ReceivedT_co]):
-    """The base of serializers by a library that reads and writes files: override `dump_to_file` and `load_from_file`.
+    """The base of serializers around a library that reads and writes files: override `dump_to_file`, `load_from_file`.
 
-    A packet that has not come in full is read from its beginning when more is there, so a peer that sends it in
-    many small pieces makes work: keep *limit* small where strangers connect, or wrap a one-shot serializer in
-    `LengthPrefixedSerializer`. What is no packet ends a stream.
+    A packet that is incomplete is read again from its beginning when more has arrived, so a peer that sends it in many
+    small pieces causes work: keep *limit* small if strangers can connect, or wrap a one-shot serializer in
+    `LengthPrefixedSerializer`. An invalid packet ends a stream.
 
     Args:
-        expected_load_error: What the library raises about data that are none.
-        limit: The most bytes of a packet that is received.
+        expected_load_error: The exceptions that the library raises for invalid data.
+        limit: The maximum size of a received packet in bytes.
 
     Raises:
         TypeError: *limit* is no int.
@@ -120,7 +120,7 @@ class FileBasedPacketSerializer(FramedSerializer[SentT_contra, ReceivedT_co]):
 
     @abstractmethod
     def load_from_file(self, file: IO[bytes], /) -> ReceivedT_co:
-        """Read one packet from *file*, and nothing behind it.
+        """Read one packet from *file*, and nothing after it.
 
         Raises:
             EOFError: The file ends before the packet does.

@@ -49,7 +49,7 @@ class FramedSerializer(BufferedIncrementalPacketSerializer[SentT_contra, Receive
     """A serializer for streams that says how a packet is framed and how a decoder is made; the rest follows.
 
     Args:
-        limit: The most bytes of a packet that is received.
+        limit: The maximum size of a received packet in bytes.
     """
 
     __slots__ = ("_limit",)

@@ -60,28 +60,28 @@ class MessagePackScanner(ValueScanner):
 
 
 class MessagePackSerializer(ScannedSerializer[SentT_contra, ReceivedT_co]):
-    """Packets as MessagePack, in streams one behind the other.
+    """Packets as MessagePack; in streams one after another.
 
-    In a stream the end of a packet is found by a look at each value in it. `LengthPrefixedSerializer` around a
-    serializer with *type* does without: there the type alone judges a packet.
+    In a stream, finding the end of a packet means looking at each value in it. `LengthPrefixedSerializer` around a
+    serializer with *type* does without that: there, only the type checks a packet.
 
-    A packet that is not what it should be is a fault, and the stream goes on behind it. One over a limit, and a byte
-    that begins nothing, end the stream.
+    A packet with invalid contents is reported, and the stream goes on after it. A packet over a limit, and a byte that
+    begins nothing, end the stream.
 
     Args:
         type: What a packet must be: a Struct, a dataclass, a union, ``list[int]``, ...; by default anything.
-        strict: False also takes numbers that are given as text and the like, where *type* asks for numbers.
-        enc_hook: Called with what msgspec cannot encode; returns what it can.
+        strict: False also accepts numbers given as text and the like, where *type* requires numbers.
+        enc_hook: Called with a value that msgspec cannot encode; returns one that it can.
         dec_hook: Called with a type that msgspec does not know and a value; returns a value of that type.
-        ext_hook: Called with the number and the bytes of an extension; returns the value. Without, it is a
+        ext_hook: Called with the number and the bytes of an extension; returns the value. Without it, that is a
             `msgspec.msgpack.Ext`.
-        order: "deterministic": dicts and sets that are equal are sent as the same bytes. "sorted": fields of objects
-            are in the order of their names as well. None = as they come.
+        order: "deterministic": equal dicts and sets are sent as the same bytes. "sorted": the fields of objects are
+            also sorted by name. None = as they come.
         decimal_format: Whether a ``decimal.Decimal`` is sent as a "string" or as a "number".
         uuid_format: Whether a UUID is sent in its "canonical" form, as "hex" digits alone, or as 16 "bytes".
-        text_keys: Whether keys must be text: a peer can choose numbers that make a dict slow.
-        max_depth: How many values may be inside one another.
-        limit: The most bytes of a packet that is received.
+        text_keys: Whether keys must be text, since a peer could choose numbers that make a dict slow.
+        max_depth: How deep values may be nested.
+        limit: The maximum size of a received packet in bytes.
 
     Raises:
         TypeError: msgspec cannot decode into *type*; *limit* or *max_depth* is no int.

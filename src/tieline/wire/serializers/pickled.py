@@ -23,19 +23,20 @@ __all__ = ["PickleSerializer"]
 
 
 class PickleSerializer(FramedSerializer[SentT_contra, ReceivedT_co]):
-    """Packets as pickles, each behind its length and an HMAC-SHA256. **Whoever has the key can run any code here.**
+    """Packets as pickles, each after its length and an HMAC-SHA256. **Whoever has the key can run any code here.**
 
-    To unpickle is to run what the sender says. So a packet is looked at only after its MAC has shown that it was made
-    with the key; one that was not is refused, and the stream goes on behind it. What somebody recorded can be sent
-    again: over networks that others reach, use TLS as well.
+    Unpickling executes whatever the sender wants. So a packet is unpickled only after its MAC has shown that it was
+    made with the key; any other packet is refused, and the stream goes on after it. A recorded packet can be sent
+    again: over networks that others can reach, use TLS as well.
 
     Args:
         key: A secret of 16 bytes or more, the same on both sides.
         allow_unsafe: Must be True: that you know the sentence in bold.
         protocol: The protocol of pickle that is written; None = its default.
-        pickler_cls: What writes in place of ``pickle.Pickler``, such as a subclass with a ``dispatch_table``.
-        unpickler_cls: What reads in place of ``pickle.Unpickler``, such as a subclass whose ``find_class`` finds few.
-        limit: The most bytes of a packet that is received.
+        pickler_cls: The class to use in place of ``pickle.Pickler``, such as a subclass with a ``dispatch_table``.
+        unpickler_cls: The class to use in place of ``pickle.Unpickler``, such as a subclass with a restricted
+            ``find_class``.
+        limit: The maximum size of a received packet in bytes.
 
     Raises:
         TypeError: *key* is not bytes, or *limit* no int.
@@ -82,7 +83,7 @@ class PickleSerializer(FramedSerializer[SentT_contra, ReceivedT_co]):
             raise DeserializeError("the packet is authentic, and cannot be unpickled here") from exc
 
     def frame(self, packet: SentT_contra, /) -> bytes:
-        """Return *packet* behind its length, four bytes in network order."""
+        """Return *packet* after its length, four bytes in network order."""
         data = self.serialize(packet)
         return len(data).to_bytes(4, "big") + data
 

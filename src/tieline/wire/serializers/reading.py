@@ -16,12 +16,12 @@ __all__ = ["GeneratorStreamReader"]
 
 
 class GeneratorStreamReader:
-    """Takes apart what comes in an `AbstractIncrementalPacketSerializer.incremental_deserialize`.
+    """Reads the bytes of a packet in an `AbstractIncrementalPacketSerializer.incremental_deserialize`.
 
-    Make one for each packet, read by ``yield from``, and return the packet with what `read_all` returns.
+    Create one for each packet, read with ``yield from``, and return the packet together with what `read_all` returns.
 
     Args:
-        initial_bytes: What has come already.
+        initial_bytes: Bytes that have arrived already.
     """
 
     __slots__ = ("_held",)
@@ -30,11 +30,11 @@ class GeneratorStreamReader:
         self._held = bytearray(initial_bytes)
 
     def read_all(self) -> bytes:
-        """Return what has come and is not read yet, without waiting: nothing may be there."""
+        """Return the bytes that have arrived and are not read yet, perhaps none, without waiting."""
         return self._cut(len(self._held))
 
     def read(self, size: int) -> Generator[None, bytes, bytes]:
-        """Read what has come, at least one byte and at most *size*; with 0 nothing.
+        """Read what has arrived, at least one byte and at most *size*; with 0 nothing.
 
         Raises:
             ValueError: *size* is negative.
@@ -47,7 +47,7 @@ class GeneratorStreamReader:
     def read_exactly(self, size: int) -> Generator[None, bytes, bytes]:
         """Read *size* bytes, no fewer.
 
-        Check a size that the peer tells against a limit of yours before: as many bytes are kept.
+        First check a size that the peer has sent against a limit of your own: that many bytes are stored.
 
         Raises:
             ValueError: *size* is negative.
@@ -58,14 +58,13 @@ class GeneratorStreamReader:
         return self._cut(size)
 
     def read_until(self, separator: bytes, limit: int, *, keep_end: bool = True) -> Generator[Any, bytes, bytes]:
-        """Read up to *separator*, which is in what is returned unless *keep_end* is False.
+        """Read up to *separator*, which is part of the result unless *keep_end* is False.
 
-        What is longer than *limit* bytes, the separator not counted, is thrown away up to its separator, and then
-        refused, as it is where the stream ends in it: so the stream goes on behind it, and no part of it is taken for a
-        packet.
+        Data of more than *limit* bytes, not counting the separator, is dropped up to its separator and then refused (or
+        when the stream ends in it): so the stream goes on after it, and no part of it is mistaken for a packet.
 
         Raises:
-            LimitOverrunError: It is longer than *limit*; what has come behind it is its ``remaining_data``.
+            LimitOverrunError: It is longer than *limit*; its ``remaining_data`` is what has arrived after it.
             ValueError: *separator* is empty, or *limit* not positive.
             TypeError: *limit* is no int.
         """

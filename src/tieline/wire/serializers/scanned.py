@@ -203,9 +203,9 @@ class ScannedSerializer(FramedSerializer[SentT_contra, ReceivedT_co]):
     """The base of serializers whose packets are values with a structure.
 
     Args:
-        limit: The most bytes of a packet that is received.
+        limit: The maximum size of a received packet in bytes.
         max_depth: How many values may be inside one another in it.
-        text_keys: Whether keys must be text: a peer can choose numbers that make a dict slow.
+        text_keys: Whether keys must be text, since a peer could choose numbers that make a dict slow.
 
     Raises:
         TypeError: *limit* or *max_depth* is no int.

@@ -34,7 +34,7 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
     its separator, and the stream goes on. The work is linear in bytes however the stream is cut.
 
     Args:
-        separator: What stands behind each packet.
+        separator: What follows each packet.
         limit: The most bytes of a packet, the separator not counted.
         decode: Makes a packet of its bytes.
         explain: Says what an error of *decode* means; as it is, if there is nothing to say.
@@ -242,13 +242,13 @@ def _split_long(data: bytes, separator: bytes) -> list[bytes]:
 class AutoSeparatedPacketSerializer(FramedSerializer[SentT_contra, ReceivedT_co]):
     """The base of serializers whose packets end with a separator: override `serialize` and `deserialize`.
 
-    A packet over the limit is thrown away up to its separator, and the stream goes on behind it.
+    A packet over the limit is dropped up to its separator, and the stream goes on after it.
 
     Args:
-        separator: What stands behind each packet; at least one byte.
-        checks_separator: Whether a packet that holds the separator is refused when it is sent. Only a serializer that
-            never makes one may do without.
-        limit: The most bytes of a packet that is received, the separator not counted.
+        separator: What follows each packet; at least one byte.
+        checks_separator: Whether a packet that contains the separator is refused when it is sent. False is only for
+            serializers that never produce one.
+        limit: The maximum size of a received packet in bytes, not counting the separator.
 
     Raises:
         TypeError: *separator* is not bytes, or *limit* no int.
@@ -268,7 +268,7 @@ class AutoSeparatedPacketSerializer(FramedSerializer[SentT_contra, ReceivedT_co]
 
     @property
     def separator(self) -> bytes:
-        """What stands behind each packet."""
+        """What follows each packet."""
         return self._separator
 
     @abstractmethod
@@ -280,14 +280,14 @@ class AutoSeparatedPacketSerializer(FramedSerializer[SentT_contra, ReceivedT_co]
         """Return the packet that *data* is; there is no separator in it.
 
         Raises:
-            DeserializeError: *data* is no packet.
+            DeserializeError: *data* is not a valid packet.
         """
 
     def frame(self, packet: SentT_contra, /) -> bytes:
         """Return *packet* with its separator.
 
         Raises:
-            ValueError: The packet holds the separator. Your fault; the peer would take it for several.
+            ValueError: The packet contains the separator, so the peer would read it as several. Your fault.
         """
         data = self.serialize(packet)
         framed = data + self._separator

@@ -252,7 +252,7 @@ class FixedSizePacketSerializer(FramedSerializer[SentT_contra, ReceivedT_co]):
         """Return the packet that *data* is.
 
         Raises:
-            DeserializeError: *data* is no packet.
+            DeserializeError: *data* is not a valid packet.
         """
 
     def frame(self, packet: SentT_contra, /) -> bytes:
@@ -272,15 +272,15 @@ class FixedSizePacketSerializer(FramedSerializer[SentT_contra, ReceivedT_co]):
 
 
 class LengthPrefixedSerializer(FramedSerializer[SentT_contra, ReceivedT_co]):
-    """Puts the length of a packet before it: makes any serializer fit for streams.
+    """Puts the length of a packet before it, which makes any serializer fit for streams.
 
-    The length does not count itself. A packet over the limit is thrown away, and the stream goes on behind it.
+    The length does not count itself. A packet over the limit is dropped, and the stream goes on after it.
 
     Args:
-        serializer: What makes bytes of packets; only its ``serialize`` and ``deserialize`` are used.
-        prefix_size: How many bytes the length has: 1, 2, 3, 4 or 8.
+        serializer: Converts packets to bytes and back; only its ``serialize`` and ``deserialize`` are used.
+        prefix_size: The size of the length in bytes: 1, 2, 3, 4 or 8.
         byteorder: "big" (network order) or "little".
-        limit: The most bytes of a packet that is received, the length not counted.
+        limit: The maximum size of a received packet in bytes, not counting the length.
 
     Raises:
         TypeError: *serializer* is none, or *limit* no int.
@@ -314,12 +314,12 @@ class LengthPrefixedSerializer(FramedSerializer[SentT_contra, ReceivedT_co]):
         """Return the packet that *data*, without a length, is.
 
         Raises:
-            DeserializeError: *data* is no packet.
+            DeserializeError: *data* is not a valid packet.
         """
         return self._serializer.deserialize(data)
 
     def frame(self, packet: SentT_contra, /) -> bytes:
-        """Return *packet* behind its length.
+        """Return *packet* after its length.
 
         Raises:
             OutgoingMessageTooLarge: The length has no room for it. Your fault.

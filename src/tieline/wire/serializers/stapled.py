@@ -26,7 +26,7 @@ __all__ = ["StapledPacketSerializer"]
 class StapledPacketSerializer(AbstractPacketSerializer[SentT_contra, ReceivedT_co]):
     """Sends by one serializer and receives by another.
 
-    It is incremental when both are, and reads from a buffer when the receiving one does.
+    It is incremental if both are, and reads from a buffer if the receiving one does.
 
     Args:
         sent_packet_serializer: Makes bytes of packets.

@@ -20,13 +20,13 @@ NamedTupleT = TypeVar("NamedTupleT", bound=tuple[Any, ...])
 
 
 class StructSerializer(FixedSizePacketSerializer[SentT_contra, ReceivedT_co]):
-    """Packets that are tuples of numbers and bytes, as a format of ``struct`` says.
+    """Packets that are tuples of numbers and bytes, in a format of the module ``struct``.
 
     For packets of another kind override `iter_values` and `from_tuple`.
 
     Args:
         format: The format; "!" before it for network order, which also leaves out gaps between fields.
-        allow_nan: Whether a float may be NaN, which is equal to nothing, itself included.
+        allow_nan: Whether a float may be NaN, which is equal to nothing, not even itself.
 
     Raises:
         struct.error: *format* is none.
