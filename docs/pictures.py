@@ -87,25 +87,25 @@ class Picture:
 
 # Of each floor: what it is, its tint, and its boxes: what is in them, and the files where that is.
 FLOORS: Final = [
-    ("faces", "names alone", "code", [("loaded when they are first used", ["__init__.py", "exceptions.py"])]),
-    ("rpc", "what you touch", "rpc", [
+    ("faces", "only names", "code", [("imported at their first use", ["__init__.py", "exceptions.py"])]),
+    ("rpc", "what you use", "rpc", [
         ("sessions, servers", ["session.py", "client.py", "server.py"]),
-        ("what moves them", ["engine.py", "tasks.py"]),
+        ("what runs them", ["engine.py", "tasks.py"]),
         ("your methods", ["methods.py", "binding.py", "handling.py"]),
     ]),
-    ("streams", "what you touch", "rpc", [
-        ("connections for protocols of your own", ["dialling.py", "server.py", "opening.py"]),
+    ("streams", "what you use", "rpc", [
+        ("connections for your own protocols", ["dialling.py", "server.py", "opening.py"]),
     ]),
-    ("servers", "what you touch", "rpc", [
-        ("servers of typed packets", ["async_tcp.py", "blocking.py"]),
+    ("servers", "what you use", "rpc", [
+        ("packet servers", ["async_tcp.py", "blocking.py"]),
     ]),
-    ("clients", "what you touch", "rpc", [
-        ("clients of typed packets", ["async_tcp.py", "tcp.py", "abc.py"]),
+    ("clients", "what you use", "rpc", [
+        ("packet clients", ["async_tcp.py", "tcp.py", "abc.py"]),
     ]),
     ("runtimes", "the only I/O", "io", [
         ("drives a machine", ["link.py"]),
-        ("what each must have", ["host.py", "backend.py"]),
-        ("each of them", ["asyncio/", "layers/"]),
+        ("what each runtime has", ["host.py", "backend.py"]),
+        ("the runtimes", ["asyncio/", "layers/"]),
     ]),
     ("endpoints", "where, as values", "code", [
         ("TCP, Unix sockets, TLS, URLs", ["tcp.py", "unix.py", "tls.py", "urls.py"]),
@@ -115,9 +115,9 @@ FLOORS: Final = [
         ("JSON-RPC", ["jsonrpc/connection.py"]),
         ("for all machines", ["states.py", "flow.py", "limits.py"]),
     ]),
-    ("errors", "one tree", "code", [("each with its fault and cause", ["errors.py"])]),
-    ("finite", "below all else", "code", [("numbers that users give", ["finite.py"])]),
-    ("loading", "below all else", "code", [("public names when they are first used", ["loading.py"])]),
+    ("errors", "one hierarchy", "code", [("by fault and cause", ["errors.py"])]),
+    ("finite", "below everything", "code", [("checks of users' numbers", ["finite.py"])]),
+    ("loading", "below everything", "code", [("import at first use", ["loading.py"])]),
 ]  # fmt: skip
 
 
@@ -151,24 +151,24 @@ def floors() -> Picture:
 
 _CALLER: Final = [
     ("your code", 'await session.call("add", 1, 2)', "code"),
-    ("session", "has a waiter for the answer", "rpc"),
+    ("session", "waits for the reply", "rpc"),
     ("machine", "gives it an id, encodes it, frames it", "wire"),
-    ("link", "writes once for all of this turn", "io"),
+    ("link", "one write for the whole turn", "io"),
     ("transport of the loop", "TCP, TLS or a Unix socket", "io"),
 ]
 _SERVER: Final = [
     ("your method", "add(1, 2)", "code"),
-    ("engine, binding", "checks arguments by their hints", "rpc"),
-    ("machine", "cuts, decodes, judges, counts", "wire"),
-    ("link", "hands over all that one read has brought", "io"),
-    ("transport of the loop", "reads into one buffer for all", "io"),
+    ("engine, binding", "check arguments by type hints", "rpc"),
+    ("machine", "splits, decodes, checks, counts", "wire"),
+    ("link", "passes on everything of one read", "io"),
+    ("transport of the loop", "reads into a shared buffer", "io"),
 ]
 
 
 def call() -> Picture:
     """From the caller's code to the method, and back."""
     picture = Picture(
-        "call", "The way of a call: down on the caller's side, up on the server's, and back again", 760, 446
+        "call", "The path of a call: down on the caller's side, up on the server's, and back again", 760, 446
     )
     for left, title, column in ((8, "caller", _CALLER), (412, "server", _SERVER)):
         picture.text(left + 170, 20, title, anchor="middle", bold=True, size=14)
@@ -201,10 +201,10 @@ _PLACES: Final = {
 # By which causes a connection goes from one state to another, and what the picture says there.
 ARROWS: Final = {
     ("OPEN", "DRAINING"): (["CLOSE_CALLED", "PEER_EOF"], "close(), or the peer's end of stream"),
-    ("OPEN", "LINGERING"): (["VIOLATION"], "the peer broke the rules"),
-    ("DRAINING", "LINGERING"): (["VIOLATION", "LAST_WORD"], "the same here, or a last word"),
-    ("DRAINING", "FINISHED"): (["LAST_REPLY"], "the last answer is out"),
-    ("LINGERING", "FINISHED"): (["PEER_EOF", "LINGERED"], "it has read why, or time is over"),
+    ("OPEN", "LINGERING"): (["VIOLATION"], "the peer violated the protocol"),
+    ("DRAINING", "LINGERING"): (["VIOLATION", "LAST_WORD"], "the same, or a last message"),
+    ("DRAINING", "FINISHED"): (["LAST_REPLY"], "the last reply is sent"),
+    ("LINGERING", "FINISHED"): (["PEER_EOF", "LINGERED"], "the peer has read it, or time is up"),
     ("FINISHED", "CLOSED"): (["LOST"], "the transport is gone"),
     ("OPEN", "CLOSED"): (["LOST"], "the transport is gone"),
     ("DRAINING", "CLOSED"): (["LOST"], ""),
@@ -227,11 +227,11 @@ def ending() -> Picture:
     picture.text(492, 112, said["DRAINING", "LINGERING"], anchor="end", size=12)
     picture.arrow((570, 64), (570, 219))
     picture.text(578, 138, "the last", size=12)
-    picture.text(578, 153, "answer is out", size=12)
+    picture.text(578, 153, "reply is sent", size=12)
     picture.arrow((310, 184), (310, 232), (469, 232))
     picture.text(320, 208, said["LINGERING", "FINISHED"], size=12)
     picture.arrow((470, 252), (151, 252), dashed=True)
-    picture.text(310, 270, "the transport is gone: so from every state", anchor="middle", size=12)
+    picture.text(310, 270, "the transport is gone (from any state)", anchor="middle", size=12)
     picture.arrow((50, 64), (50, 219), dashed=True)
     return picture
 
@@ -242,7 +242,7 @@ def ending() -> Picture:
 def trap() -> Picture:
     """Two ends that have both stopped to read."""
     picture = Picture(
-        "trap", "Two ends that are full of requests: the answers that would empty them stand behind", 700, 190
+        "trap", "Two ends that are full of requests: the replies that would free them are behind", 700, 190
     )
     for x, name in ((8, "one end"), (562, "the other end")):
         picture.box(x, 40, 130, 110, name, "is full", "of requests:", "does not read", tint="end")
@@ -252,12 +252,12 @@ def trap() -> Picture:
             is_request = number < 6
             place = 7 - number if goes_right else number
             picture.box(151 + 50 * place, y + 5, 47, 24, tint="io" if is_request else "wire")
-            word = "request" if is_request else "answer"
+            word = "request" if is_request else "reply"
             picture.text(174.5 + 50 * place, y + 21, word, anchor="middle", size=11)
     picture.arrow((200, 32), (500, 32))
     picture.arrow((500, 158), (200, 158))
-    picture.text(350, 24, "requests first, answers behind", anchor="middle", size=12)
-    picture.text(350, 178, "requests first, answers behind", anchor="middle", size=12)
+    picture.text(350, 24, "requests first, then replies", anchor="middle", size=12)
+    picture.text(350, 178, "requests first, then replies", anchor="middle", size=12)
     return picture
 
 
@@ -269,7 +269,7 @@ PEERS: Final[dict[str, tuple[str, Callable[[int], float]]]] = {
     "100 MB at once, every ten minutes": ("", lambda minute: 1000.0 * (minute % 10 == 1)),
     "600 MB in a minute, once": ("7 4", lambda minute: 6000.0 * (minute == 15)),
     "an error every twelve seconds": ("2 3", lambda _minute: 500.0),
-    "nothing but garbage, and back again when it is cut": ("1 2", lambda _minute: 60_000.0),
+    "nothing but garbage, reconnecting each time": ("1 2", lambda _minute: 60_000.0),
 }
 
 
@@ -303,7 +303,7 @@ def costs() -> Picture:
         picture.parts.append(shape)
 
     line([(left, top), (left, bottom), (right, bottom)], "", 1.2)
-    for limit, what in ((2000, "soft limit: slower from here on"), (10_000, "hard limit: -101, and the end")):
+    for limit, what in ((2000, "soft limit: slower above it"), (10_000, "hard limit: disconnected")):
         line([place(0, limit), place(MINUTES, limit)], "", 0.6)
         x, y = place(MINUTES, limit)
         picture.text(x + 6, y + 4, what, size=11)
