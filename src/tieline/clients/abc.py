@@ -72,14 +72,14 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
 
     @abstractmethod
     def is_connected(self) -> bool:
-        """Return whether the connection stands."""
+        """Return whether it is connected."""
 
     @abstractmethod
     async def wait_connected(self) -> None:
-        """Connect, unless that was done. Whoever else waits for the same shares the attempt.
+        """Connect, unless that was done. Tasks that call this at the same time share one attempt.
 
         Raises:
-            OSError: Nobody there, or no way to get there. It may be tried again.
+            OSError: The peer cannot be reached. You may try again.
             ClientClosedError: The client is closed, or was closed meanwhile.
         """
 
@@ -89,9 +89,9 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Close the client: what was sent goes out, what was received and not taken is dropped.
+        """Close the client: unsent data is sent, and received packets that nobody took are dropped.
 
-        Cancelled, it closes at once. To close twice is fine.
+        If cancelled, it closes at once. Closing twice is fine.
         """
 
     @abstractmethod
@@ -99,7 +99,7 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
         """Send a packet."""
 
     async def send_packets(self, packets: Iterable[SentT_contra], /) -> None:
-        """Send packets: one after the other, unless a class does better."""
+        """Send packets; by default, one after another."""
         for packet in packets:
             await self.send_packet(packet)
 
@@ -108,11 +108,11 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
         """Return the next packet; wait for it."""
 
     async def recv_packets(self) -> list[ReceivedT_co]:
-        """Return what has come, at least one packet, and wait for that: it alone, unless a class does better."""
+        """Wait for at least one packet, and return all that have arrived; by default, only one."""
         return [await self.recv_packet()]
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what is known of the connection by that *name*: nothing, unless a class knows more."""
+        """Return information about the connection, by *name*: by default nothing."""
         return default
 
     @abstractmethod
@@ -231,14 +231,14 @@ class AbstractNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
 
     @abstractmethod
     def close(self) -> None:
-        """Close the client. To close twice is fine."""
+        """Close the client. Closing twice is fine."""
 
     @abstractmethod
     def send_packet(self, packet: SentT_contra, /, *, timeout: float | None = None) -> None:
         """Send a packet."""
 
     def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
-        """Send packets within *timeout* seconds: one after the other, unless a class does better."""
+        """Send packets within *timeout* seconds; by default, one after another."""
         end = None if check_timeout("timeout", timeout) is None else monotonic() + (timeout or 0.0)
         for packet in packets:
             self.send_packet(packet, timeout=None if end is None else max(0.0, end - monotonic()))
@@ -248,11 +248,11 @@ class AbstractNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
         """Return the next packet; wait for it."""
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
-        """Return what has come, at least one packet, and wait for that: it alone, unless a class does better."""
+        """Wait for at least one packet, and return all that have arrived; by default, only one."""
         return [self.recv_packet(timeout=timeout)]
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what is known of the connection by that *name*: nothing, unless a class knows more."""
+        """Return information about the connection, by *name*: by default nothing."""
         return default
 
     @abstractmethod
@@ -264,18 +264,18 @@ class AbstractNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
         return self.iter_received_packets(timeout=None)
 
     def iter_received_packets(self, *, timeout: float | None = 0) -> Iterator[ReceivedT_co]:
-        """Yield packets as they come, until the peer ends its stream, this side closes, or the time is over.
+        """Yield packets as they arrive, until the peer ends its stream, this side closes, or the time is up.
 
         Several threads may take from one iterator.
 
         Args:
-            timeout: Seconds to wait, for all packets together; what is done between two is not counted. 0 = take what
-                has arrived already. None = for ever.
+            timeout: Seconds to wait, for all packets together; the time between two iterations does not count. 0 = only
+                what has arrived already. None = unlimited.
 
         Raises:
-            ValueError: *timeout* is negative, or no number. TypeError: it is of another kind.
-            StreamProtocolParseError: The peer sent an invalid packet. A new iterator goes on behind it.
-            ConnectionLost: The connection went down otherwise than by a clean end.
+            ValueError: *timeout* is negative, or not a number. TypeError: it has the wrong type.
+            StreamProtocolParseError: The peer sent an invalid packet. A new iterator goes on after it.
+            ConnectionLost: The connection did not end cleanly.
         """
         return _BlockingPackets(self.recv_packet, check_timeout("timeout", timeout))
 

@@ -76,7 +76,7 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
     # --- connecting ----------------------------------------------------------------------------------------------
 
     def backend(self) -> AsyncBackend:
-        """Return the runtime that the client is for: that which it was given, or the one that runs.
+        """Return the runtime of the client: the one that it was given, or else the running one.
 
         Raises:
             RuntimeError: None was given, and none is running.
@@ -205,7 +205,7 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
         return self._view
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what is known of the connection: ``peername``, ``sockname``, ``socket``, ``ssl_object``, ...
+        """Return information about the connection: ``peername``, ``sockname``, ``socket``, ``ssl_object``, ...
 
         Through a proxy also ``proxy_target``: host and port of the server, as the proxy was asked for them.
 

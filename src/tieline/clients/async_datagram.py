@@ -83,15 +83,15 @@ class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
     async def send_packet(self, packet: SentT_contra, /) -> None:
         """Send a packet as one datagram; connect first if that was not done.
 
-        Waits while the system takes none. Cancelled, it has sent nothing. Whether it arrives is not told. Senders get
-        their turn in the order in which they came.
+        Waits while the system has no room. If cancelled, nothing was sent. Whether it arrives is not reported. Senders
+        take turns in the order in which they called.
 
         Raises:
             ClientClosedError: The client is closed.
-            ConnectionRefusedError: An earlier packet came to where nobody is (ICMP tells so), and this one was not
-                sent. The client can be used on: there may be somebody later. Over a Unix socket: nobody is at the path
-                of the peer now; what is received is the peer's alone, all the same.
-            OSError: EMSGSIZE: such a socket carries no datagram as long as this one.
+            ConnectionRefusedError: Nobody listens at the peer's address, as ICMP reported for an earlier packet, and
+                this one was not sent. The client stays usable, since somebody may listen later. On a Unix socket:
+                nobody listens at the peer's path now; packets are still received only from the peer.
+            OSError: EMSGSIZE: the packet is too long for a datagram.
             ConnectionLost: The proxy has gone.
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
         """
@@ -103,9 +103,9 @@ class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
         await engine.send(self._packets.made(packet), ancillary)
 
     async def send_packets(self, packets: Iterable[SentT_contra], /) -> None:
-        """Send packets, one datagram each; none when one cannot be made. Otherwise as `send_packet`.
+        """Send packets, one datagram each; none if one cannot be serialized. Otherwise as `send_packet`.
 
-        What fails or is cancelled on the way leaves those sent that were before.
+        If it fails or is cancelled in between, the packets before were sent.
         """
         engine = self._engine or await self._connected()
         engine.check_open()
@@ -115,12 +115,12 @@ class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
     async def recv_packet(self) -> ReceivedT_co:
         """Return the next packet; connect first if that was not done.
 
-        Several tasks may wait: they get one packet each, in the order in which they came. Cancelling loses nothing.
-        What nobody takes waits in the system, which drops what is too much.
+        Several tasks may wait: they get one packet each, in the order in which they called. Cancelling loses nothing.
+        Unread datagrams wait in the system, which drops them when there are too many.
 
         Raises:
             DatagramProtocolParseError: The peer sent an invalid packet; the next call gives the next one.
-            ConnectionRefusedError: A packet of ours came to where nobody is (ICMP tells so). The client can be used on.
+            ConnectionRefusedError: Nobody listens at the peer's address, as ICMP reported. The client stays usable.
             ClientClosedError: The client is closed.
             ConnectionLost: The proxy has gone.
             RuntimeError: The serializer failed; see ``__cause__``.
@@ -128,9 +128,9 @@ class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
         return await self._receive(None)
 
     async def recv_packets(self) -> list[ReceivedT_co]:
-        """Return all packets that have come, up to a number; at least one: wait for that. Otherwise as `recv_packet`.
+        """Wait for at least one packet, and return all that have arrived, up to a number. Otherwise as `recv_packet`.
 
-        What is wrong behind the first is told by the next call.
+        A fault after the first packet is raised by the next call.
         """
         first = await self._receive(None)
         assert self._engine is not None
@@ -163,14 +163,14 @@ class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
     # --- the end -------------------------------------------------------------------------------------------------
 
     async def aclose(self) -> None:
-        """Close the client; what has come and was not taken is dropped. Nothing that was sent waits here.
+        """Close the client; received packets that nobody took are dropped. There is no unsent data to wait for.
 
-        Whoever waits to send or to receive gets a `ClientClosedError`. To close twice is fine.
+        Tasks that wait to send or to receive get a `ClientClosedError`. Closing twice is fine.
         """
         self.abort()
 
     def abort(self) -> None:
-        """Close at once, which is no other thing."""
+        """Close at once, which is the same as `aclose` here."""
         self._close_before()
         if self._engine is not None:
             self._engine.close()

@@ -228,13 +228,13 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
     # --- the end -------------------------------------------------------------------------------------------------
 
     async def send_eof(self) -> None:
-        """End this side of the stream, behind all that was sent; the peer can still be heard. Again, it does nothing.
+        """End this side's stream after everything is sent; receiving goes on. Harmless when repeated.
 
         Raises:
-            UnsupportedOperation: Over TLS or a WebSocket, which cannot do it; the connection stays usable.
+            UnsupportedOperation: Over TLS or a WebSocket, which cannot do that; the connection stays usable.
             OSError, ClientClosedError: As of `wait_connected`, when it was not connected.
 
-        Where the connection is gone, or the client closed, there is nothing left to end.
+        If the connection is gone, or the client is closed, it does nothing.
         """
         if self._is_closed:
             return

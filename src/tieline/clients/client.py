@@ -44,7 +44,7 @@ class Client(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
 
     @property
     def socket(self) -> SocketProxy:
-        """A view of the socket. the same each time, also when the client is closed.
+        """A view of the socket; the same each time, also when the client is closed.
 
         Raises:
             AttributeError: There is none: the peer is a child process.
@@ -54,7 +54,7 @@ class Client(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         return self._view
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what is known of the connection: ``peername``, ``sockname``, ``socket``, ``ssl_object``, ...
+        """Return information about the connection: ``peername``, ``sockname``, ``socket``, ``ssl_object``, ...
 
         Through a proxy also ``proxy_target``: host and port of the server, as the proxy was asked for them.
 

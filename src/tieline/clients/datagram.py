@@ -70,19 +70,19 @@ class DatagramClient(Client[SentT_contra, ReceivedT_co]):
     # --- packets -------------------------------------------------------------------------------------------------
 
     def send_packet(self, packet: SentT_contra, /, *, timeout: float | None = None) -> None:
-        """Send a packet as one datagram. Whether it arrives is not told.
+        """Send a packet as one datagram. Whether it arrives is not reported.
 
         Raises:
-            SendTimeout: The system has not taken it within *timeout* seconds (0 = without waiting; None = as long as it
-                takes); nothing was sent.
+            SendTimeout: The system has not taken it within *timeout* seconds (0 = do not wait; None = unlimited);
+                nothing was sent.
             ClientClosedError: The client is closed, or was closed meanwhile.
-            ConnectionRefusedError: An earlier packet came to where nobody is (ICMP tells so), and this one was not
-                sent. The client can be used on: there may be somebody later. Over a Unix socket: nobody is at the path
-                of the peer now; what is received is the peer's alone, all the same.
-            OSError: EMSGSIZE: such a socket carries no datagram as long as this one.
+            ConnectionRefusedError: Nobody listens at the peer's address, as ICMP reported for an earlier packet, and
+                this one was not sent. The client stays usable, since somebody may listen later. On a Unix socket:
+                nobody listens at the peer's path now; packets are still received only from the peer.
+            OSError: EMSGSIZE: the packet is too long for a datagram.
             ConnectionLost: The proxy has gone.
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
-            ValueError: *timeout* is negative, or no number.
+            ValueError: *timeout* is negative, or not a number.
         """
         self._send(packet, None, timeout)
 
@@ -93,9 +93,9 @@ class DatagramClient(Client[SentT_contra, ReceivedT_co]):
             raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=False)
 
     def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
-        """Send packets, one datagram each; none when one cannot be made. Otherwise as `send_packet`.
+        """Send packets, one datagram each; none if one cannot be serialized. Otherwise as `send_packet`.
 
-        What fails on the way leaves those sent that were before; of one that is late ``sent_before`` says how many.
+        If it fails in between, the packets before were sent; after a timeout, ``sent_before`` says how many.
         """
         end = until(timeout)
         engine = self._open()
@@ -118,24 +118,24 @@ class DatagramClient(Client[SentT_contra, ReceivedT_co]):
     def recv_packet(self, *, timeout: float | None = None) -> ReceivedT_co:
         """Return the next packet.
 
-        Several threads may wait: they get one packet each. What nobody takes waits in the system, which drops what is
-        too much.
+        Several threads may wait: they get one packet each. Unread datagrams wait in the system, which drops them when
+        there are too many.
 
         Raises:
-            TimeoutError: None within *timeout* seconds (0 = none has arrived; None = wait for ever).
+            TimeoutError: None within *timeout* seconds (0 = do not wait; None = unlimited).
             DatagramProtocolParseError: The peer sent an invalid packet; the next call gives the next one.
-            ConnectionRefusedError: A packet of ours came to where nobody is (ICMP tells so). The client can be used on.
+            ConnectionRefusedError: Nobody listens at the peer's address, as ICMP reported. The client stays usable.
             ClientClosedError: The client is closed, or was closed meanwhile.
             ConnectionLost: The proxy has gone.
             RuntimeError: The serializer failed; see ``__cause__``.
-            ValueError: *timeout* is negative, or no number.
+            ValueError: *timeout* is negative, or not a number.
         """
         return self._receive(timeout)
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
-        """Return all packets that have come, up to a number; at least one: wait for that. Otherwise as `recv_packet`.
+        """Wait for at least one packet, and return all that have arrived, up to a number. Otherwise as `recv_packet`.
 
-        What is wrong behind the first is told by the next call.
+        A fault after the first packet is raised by the next call.
         """
         first = self._receive(timeout)
         return taken(self._engine, self._packets, first, self._faults)
@@ -156,13 +156,13 @@ class DatagramClient(Client[SentT_contra, ReceivedT_co]):
     # --- the end -------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the client; what has come and was not taken is dropped. Nothing that was sent waits here.
+        """Close the client; received packets that nobody took are dropped. There is no unsent data to wait for.
 
-        It waits for no other thread. Those that send or receive get a `ClientClosedError`. To close twice is fine.
+        It waits for no other thread: those that send or receive get a `ClientClosedError`. Closing twice is fine.
         """
         self.abort()
 
     def abort(self) -> None:
-        """Close at once, which is no other thing."""
+        """Close at once, which is the same as `close` here."""
         self._is_closed = True
         self._engine.close()

@@ -47,7 +47,7 @@ class InternetFacts(_Facts):
         return _address(self.get_extra_info("sockname"))
 
     def get_remote_address(self) -> SocketAddress:
-        """Return the address that the socket is connected to; by a proxy, for UDP the target, for TCP the proxy's.
+        """Return the address that the socket is connected to; through a proxy, for UDP the target, for TCP the proxy.
 
         Raises:
             ClientClosedError, OSError: As of `get_local_address`.

@@ -110,17 +110,16 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
     # --- packets -------------------------------------------------------------------------------------------------
 
     def send_packet(self, packet: SentT_contra, /, *, timeout: float | None = None) -> None:
-        """Send a packet, and return when the system has taken all of it. Whether it arrives is not told.
+        """Send a packet, and return when the system has taken all of it. Whether it arrives is not reported.
 
         Raises:
-            SendTimeout: Not within *timeout* seconds (0 = without waiting; None = as long as it takes). Its attribute
-                ``sent`` says whether the packet is on its way all the same: then it goes out whole, before all later
-                ones.
+            SendTimeout: Not within *timeout* seconds (0 = do not wait; None = unlimited). Its attribute ``sent`` says
+                whether the packet will be sent all the same, whole and before all later ones.
             ClientClosedError: The client is closed, or was closed meanwhile.
             ConnectionLost: The connection is gone; see ``__cause__``.
             LocalProtocolError: `send_eof` was called.
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
-            ValueError: *timeout* is negative, or no number.
+            ValueError: *timeout* is negative, or not a number.
         """
         engine, host = self._engine, self._host
         machine = engine.machine
@@ -153,7 +152,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
             self._send(framed, end)
 
     def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
-        """Send packets in one write: all of them, or none when one cannot be made. Otherwise as `send_packet`."""
+        """Send packets in one write: all of them, or none if one cannot be serialized. Otherwise as `send_packet`."""
         self._send(self._engine.machine.framed_together(packets), until(timeout))
 
     def _send(self, framed: bytes, end: float) -> None:
@@ -219,19 +218,19 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
     def recv_packet(self, *, timeout: float | None = None) -> ReceivedT_co:
         """Return the next packet; wait for it.
 
-        Several threads may wait: they get one packet each, in the order in which they came. What has come of a packet
-        when the time is over is kept.
+        Several threads may wait: they get one packet each, in the order in which they called. If it times out, the part
+        of a packet that has arrived is kept.
 
         Raises:
-            TimeoutError: None within *timeout* seconds (0 = none has arrived; None = wait for ever).
-            EndOfStream: The peer has ended its stream; so each time from then on. Sending stays possible, but not over
-                TLS.
-            StreamTruncated, StreamReset, TLSTruncated, ConnectionLost: The connection went down otherwise.
+            TimeoutError: None within *timeout* seconds (0 = do not wait; None = unlimited).
+            EndOfStream: The peer has ended its stream; the same each time from then on. Sending stays possible, except
+                over TLS.
+            StreamTruncated, StreamReset, TLSTruncated, ConnectionLost: The connection ended otherwise.
             ClientClosedError: The client is closed, or was closed meanwhile.
-            StreamProtocolParseError: The peer sent an invalid packet; the next call goes on behind it. Where
-                that is impossible, the next call raises `ConnectionLost`.
+            StreamProtocolParseError: The peer sent an invalid packet; the next call goes on after it. If that is
+                impossible, the next call raises `ConnectionLost`.
             RuntimeError: The serializer failed; see ``__cause__``.
-            ValueError: *timeout* is negative, or no number.
+            ValueError: *timeout* is negative, or not a number.
         """
         end = inf if timeout is None else until(timeout)
         packet: ReceivedT_co
@@ -244,7 +243,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         return packet
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
-        """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
+        """Wait for at least one packet, and return all that are decoded. Otherwise as `recv_packet`."""
         engine = self._engine
         return self._receive(engine, engine.put_all, until(timeout))
 
@@ -278,12 +277,12 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
     # --- the end -------------------------------------------------------------------------------------------------
 
     def send_eof(self) -> None:
-        """End this side of the stream, behind all that was sent; the peer can still be heard. Again, it does nothing.
+        """End this side's stream after everything is sent; receiving goes on. Harmless when repeated.
 
         Raises:
-            UnsupportedOperation: Over TLS or a WebSocket, which cannot do it; the connection stays usable.
+            UnsupportedOperation: Over TLS or a WebSocket, which cannot do that; the connection stays usable.
 
-        Where the connection is gone, or the client closed, there is nothing left to end.
+        If the connection is gone, or the client is closed, it does nothing.
         """
         engine = self._engine
         if self._is_closed:
@@ -293,12 +292,11 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         self._host.do(_end_stream, engine)
 
     def close(self) -> None:
-        """Close the client: what was sent goes out, what was received and not taken is dropped.
+        """Close the client: unsent data is sent, and received packets that nobody took are dropped.
 
-        A send that has given up by its timeout may have left something behind. For that, and over TLS for its goodbye,
-        the peer gets a few seconds. No other thread is waited for: those that send or receive get a
-        `ClientClosedError`, and when a send is blocked at this moment all that is unsent is dropped at once. To close
-        twice is fine.
+        A send that has timed out may have left unsent data. For that, and for the closing message of TLS, the peer gets
+        a few seconds. No other thread is waited for: those that send or receive get a `ClientClosedError`, and if a
+        send is blocked at this moment, all unsent data is dropped at once. Closing twice is fine.
         """
         if self._is_closed:
             return

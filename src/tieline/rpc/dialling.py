@@ -89,14 +89,14 @@ class ToBeDialled(SessionCore[EngineT]):
         return proxies[0] if len(proxies) == 1 else proxies
 
     def remote_address(self) -> object:
-        """Return the peer's socket address, for TCP (host, port, ...); None when the socket cannot tell.
+        """Return the peer's socket address, for TCP (host, port, ...); None if the socket has none.
 
         Through a proxy it is the target's host and port, as the proxy was asked for them.
         """
         return super().remote_address() if self._proxy is None else self.get_extra_info("proxy_target")
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what the transport tells; through a proxy also ``proxy_target``: (host, port) of the target.
+        """Return information about the transport; through a proxy also ``proxy_target``: (host, port) of the target.
 
         The socket, and so ``peername``, is that to the proxy.
         """

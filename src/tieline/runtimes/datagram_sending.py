@@ -80,8 +80,8 @@ class DatagramSender(WaterMarks, DatagramTransport):
 
         Args:
             data: The payload; may be empty.
-            addr: Whom to; None = the address that the socket is connected to. Numeric: a name would have to be looked
-                up.
+            addr: The receiver; None = the address that the socket is connected to. Numeric: a name would have to be
+                looked up.
 
         Raises:
             OSError: EMSGSIZE: such a socket carries no datagram as long as this. ENOBUFS: so much is unsent that this

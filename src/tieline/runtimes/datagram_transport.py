@@ -76,7 +76,7 @@ class SocketDatagrams(DatagramSender):
     # --- facts ---------------------------------------------------------------------------------------------------
 
     def set_protocol(self, protocol: Any) -> None:
-        """Let *protocol* hear all that comes from now on."""
+        """Let *protocol* receive everything from now on."""
         self._protocol: Any = protocol
         self._received: Callable[[bytes, Any], object] = protocol.datagram_received
 

@@ -108,7 +108,7 @@ class PipeTransport(PipeWriting):
     # --- facts ---------------------------------------------------------------------------------------------------
 
     def set_protocol(self, protocol: Any) -> None:
-        """Let *protocol* hear all that comes from now on."""
+        """Let *protocol* receive everything from now on."""
         self._protocol = protocol
         self._is_buffered = is_buffered(protocol)
 

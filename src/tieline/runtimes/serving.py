@@ -73,9 +73,9 @@ class Serving(ABC):
         """Start to listen. Cancelling leaves nothing behind.
 
         Raises:
-            OSError: It cannot be listened there.
+            OSError: The address cannot be used.
             ClosedError: The server was closed meanwhile.
-            LocalProtocolError: It is listening already; or there is no *nursery* on trio, or it is over.
+            LocalProtocolError: It is listening already; or on trio, *nursery* is missing or closed.
         """
         self._check_silent()
         backend = current_backend()

@@ -106,7 +106,7 @@ class SocketStream(WaterMarks, Transport):
     # --- facts ---------------------------------------------------------------------------------------------------
 
     def set_protocol(self, protocol: Any) -> None:
-        """Let *protocol* hear all that comes from now on."""
+        """Let *protocol* receive everything from now on."""
         self._protocol: Any = protocol
         self._buffered = is_buffered(protocol)
         self._receive: Any = None if self._buffered else protocol.data_received

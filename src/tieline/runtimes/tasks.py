@@ -40,14 +40,14 @@ class Event(Protocol):
     """Something that happens once, and that any number of tasks wait for."""
 
     def set(self) -> None:
-        """Say that it has happened."""
+        """Set it, and wake all tasks that wait."""
 
     def is_set(self) -> bool:
-        """Return whether it has."""
+        """Return whether it is set."""
         ...
 
     async def wait(self) -> object:
-        """Wait until it has."""
+        """Wait until it is set."""
 
 
 class Lock(Protocol):
@@ -60,13 +60,13 @@ class Lock(Protocol):
     ) -> object: ...
 
     async def acquire(self) -> object:
-        """Wait until nobody has it, and take it."""
+        """Wait until it is free, and take it."""
 
     def release(self) -> None:
-        """Give it to the next."""
+        """Release it, to the task that has waited longest."""
 
     def locked(self) -> bool:
-        """Return whether somebody has it."""
+        """Return whether it is taken."""
         ...
 
 
@@ -96,17 +96,17 @@ class TaskBackend(Protocol):
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait so many seconds; 0 lets others have their turn.
+        """Wait for *seconds*; 0 lets other tasks run.
 
         Raises:
-            TypeError, ValueError: *seconds* is no time.
+            TypeError, ValueError: *seconds* is not a valid time.
         """
 
     def timeout(self, seconds: float | None) -> AbstractContextManager[object]:
-        """Return a limit of time for the body of a ``with``, from now on; None = none. What takes longer is cancelled.
+        """Return a time limit for the body of a ``with``, from now on; None = none. A longer body is cancelled.
 
         Raises:
-            TypeError, ValueError: *seconds* is no time.
+            TypeError, ValueError: *seconds* is not a valid time.
             TimeoutError: From the ``with``: the body was cancelled, since it took longer.
         """
         ...
@@ -116,11 +116,11 @@ class TaskBackend(Protocol):
         ...
 
     def event(self) -> Event:
-        """Return an event that has not happened."""
+        """Return an event that is not set."""
         ...
 
     def lock(self) -> Lock:
-        """Return a lock that nobody has."""
+        """Return a new lock."""
         ...
 
     def task_group(self) -> AbstractAsyncContextManager[TaskGroup]:
@@ -128,16 +128,16 @@ class TaskBackend(Protocol):
         ...
 
     async def shield(self, fn: Callable[..., Awaitable[Result]], /, *args: object) -> Result:
-        """Run ``fn(*args)`` to its end, also when the caller is cancelled meanwhile: that takes effect at the end.
+        """Run ``fn(*args)`` to its end, even if the caller is cancelled meanwhile: that takes effect at the end.
 
-        What *fn* raises comes out in any case.
+        Exceptions of *fn* are raised in any case.
         """
         ...
 
     async def run_in_thread(self, fn: Callable[..., Result], /, *args: object) -> Result:
         """Run the plain ``fn(*args)`` in a thread, so that it may block.
 
-        A thread cannot be stopped: who is cancelled waits for its end as with `shield`.
+        A thread cannot be stopped: if the caller is cancelled, it waits for the end of the thread, as with `shield`.
         """
         ...
 

@@ -79,7 +79,7 @@ class AsyncDatagramServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co
 
     @property
     def dropped(self) -> int:
-        """How many of them found no room here, or were too long. (What the system drops it does not count here.)"""
+        """How many datagrams were dropped here, for lack of room or because they were too long."""
         return sum(service.dropped + service.transport.get_extra_info("dropped") for service in self._services)
 
     @property

@@ -145,7 +145,7 @@ class _OfDatagrams(_Typed[SentT_contra, ReceivedT_co]):
 
     @property
     def dropped(self) -> int:
-        """How many of them found no room here, or were too long. (What the system drops it does not count here.)"""
+        """How many datagrams were dropped here, for lack of room or because they were too long."""
         return cast("AsyncDatagramServer", self._server).dropped
 
     @property

@@ -44,7 +44,7 @@ class ServerInThread:
         """Start the thread, and listen.
 
         Raises:
-            OSError: It cannot be listened there.
+            OSError: The address cannot be used.
             LocalProtocolError: The server is listening already.
         """
         self._listen()
@@ -70,13 +70,13 @@ class ServerInThread:
         """Get the server that does the work ready to listen in *thread*."""
 
     def get_addresses(self) -> tuple[Endpoint | DatagramEndpoint, ...]:
-        """Return where the server really listens, one endpoint per socket; empty when it is not listening."""
+        """Return where the server actually listens, one endpoint per socket; empty when it is not listening."""
         addresses: tuple[Endpoint | DatagramEndpoint, ...] = self._server.get_addresses()
         return addresses
 
     @property
     def url(self) -> str:
-        """The URL to connect to, with the real port. Of several addresses the first.
+        """The URL to connect to, with the actual port. If there are several addresses, the first.
 
         Raises:
             LocalProtocolError: The server is not listening.
@@ -85,26 +85,26 @@ class ServerInThread:
         return url
 
     def close(self) -> None:
-        """Stop listening; what is connected is left alone. Harmless when not listening. Takes effect soon."""
+        """Stop listening; connections stay open. Harmless when not listening. Takes effect soon."""
         self._is_closed = True
         if self._thread is not None:
             self._thread.call_soon(self._server.close)
 
     def serve_forever(self, *, handle_signals: bool = True, grace: float | None = 10.0) -> None:
-        """Listen if that has not begun, and return when `close` is called or `shutdown` is done; at once if it was.
+        """Listen, unless it does, and return when `close` is called or `shutdown` is done; at once if that was before.
 
-        At SIGTERM the server shuts down as `shutdown` does, and this returns; a second one cuts all that is left. That
-        is so in the main thread, unless the program handles or ignores SIGTERM itself. Ctrl-C comes out as
-        KeyboardInterrupt; the server goes on then, until it is shut down, as leaving the ``with`` does. So does what a
-        handler raises to end the program, as ``sys.exit`` does.
+        On SIGTERM the server shuts down as `shutdown` does, and this returns; a second SIGTERM aborts the remaining
+        connections. This works in the main thread, unless the program handles or ignores SIGTERM itself. Ctrl-C raises
+        KeyboardInterrupt here; the server goes on then, until it is shut down, as leaving the ``with`` does. If a
+        handler raises an exception to end the program, as ``sys.exit`` does, it is raised here.
 
         Args:
             handle_signals: False = leave SIGTERM alone.
-            grace: Seconds that running handlers get at SIGTERM; None = as long as it takes.
+            grace: Seconds for running handlers on SIGTERM; None = unlimited.
 
         Raises:
-            OSError: It cannot be listened there.
-            LocalProtocolError: It listens in the process that this one was forked from.
+            OSError: The address cannot be used.
+            LocalProtocolError: The server runs in the process that this one was forked from.
         """
         from concurrent.futures import CancelledError  # lazily, as the thread
 
@@ -135,18 +135,17 @@ class ServerInThread:
             thread.raise_ending()
 
     def shutdown(self, deadline: float | None = 10.0) -> None:
-        """Let nobody in, let running handlers finish and their answers go out; after *deadline* seconds cut the rest.
+        """Stop listening, let running handlers finish and send their replies; after *deadline* seconds abort the rest.
 
-        None waits for them as long as it takes. Leaving the ``with`` of a server does this too. Of several calls at
-        once the earliest deadline holds. A plain handler that still runs then cannot be stopped: it is left to itself,
-        and its answer goes nowhere. Handlers must not call this: it waits for them. In a process that was forked from
-        the one that serves it does nothing.
+        None waits without limit. Leaving the ``with`` of a server calls this. Of several calls at once, the earliest
+        deadline counts. A plain handler that is still running then cannot be stopped: it goes on, and its reply is
+        dropped. Handlers must not call this, since it waits for them. In a process that was forked from the one that
+        serves, it does nothing.
 
-        A server of packets receives nothing more: a handler that waits for a packet, or asks for the next one, finds
-        that its client is closed.
+        A packet server receives nothing more: a handler that waits or asks for a packet finds its client closed.
 
         Raises:
-            ValueError: The deadline is no time; nothing has happened.
+            ValueError: *deadline* is not a valid time; nothing has happened.
             KeyboardInterrupt, SystemExit: A handler has raised it to end the program, and `serve_forever` has not.
         """
         thread = self._thread

@@ -62,7 +62,7 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         return self._client.socket
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what is known of the connection: ``peername``, ``sockname``, ``socket``, ``ssl_object``, ...
+        """Return information about the connection: ``peername``, ``sockname``, ``socket``, ``ssl_object``, ...
 
         Raises:
             ClientClosedError: The client is closed.
@@ -87,13 +87,13 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             ConnectionLost: The connection is gone; see ``__cause__``.
             LocalProtocolError: `send_eof` was called; or this is the thread of the server.
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
-            ValueError: *timeout* is negative, or no number.
+            ValueError: *timeout* is negative, or not a number.
         """
         machine = self._connection.machine
         self._send(machine.framed, packet, 1, timeout)
 
     def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
-        """Send packets in one write: all of them, or none when one cannot be made. Otherwise as `send_packet`."""
+        """Send packets in one write: all of them, or none if one cannot be serialized. Otherwise as `send_packet`."""
         machine = self._connection.machine
         several = list(packets)
         self._send(machine.framed_together, several, len(several), timeout)
@@ -117,13 +117,13 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         """Return the next packet; wait for it.
 
         Raises:
-            TimeoutError: None within *timeout* seconds (0 = none has arrived; None = wait for ever).
+            TimeoutError: None within *timeout* seconds (0 = do not wait; None = unlimited).
             EndOfStream: The peer has ended its stream; so each time from then on. Sending stays possible.
-            StreamTruncated, StreamReset, TLSTruncated, ConnectionLost: The connection went down otherwise.
+            StreamTruncated, StreamReset, TLSTruncated, ConnectionLost: The connection ended otherwise.
             ClientClosedError: The client is closed, or the server is shutting down.
-            StreamProtocolParseError: The peer sent an invalid packet; the next call goes on behind it.
+            StreamProtocolParseError: The peer sent an invalid packet; the next call goes on after it.
             RuntimeError: The serializer failed; see ``__cause__``.
-            ValueError: *timeout* is negative, or no number.
+            ValueError: *timeout* is negative, or not a number.
         """
         check_timeout("timeout", timeout)
         packet: ReceivedT_co = self._incoming.next_ahead()
@@ -142,7 +142,7 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         return packet
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
-        """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
+        """Wait for at least one packet, and return all that are decoded. Otherwise as `recv_packet`."""
         check_timeout("timeout", timeout)
         return self._receive(partial(self._take_within, self._connection.machine.next_packets, timeout))
 
@@ -185,7 +185,7 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
     # --- the end -------------------------------------------------------------------------------------------------
 
     def send_eof(self) -> None:
-        """End this side of the stream, behind all that was sent; see `TCPNetworkClient.send_eof`."""
+        """End this side's stream after everything is sent; see `TCPNetworkClient.send_eof`."""
         if not self._client.is_closing():
             _call(self._thread, self._send_eof)
 

@@ -153,18 +153,17 @@ class AsyncNetworkServer(Serving):
         """Start to listen. Cancelling leaves nothing behind.
 
         Args:
-            nursery: On trio the nursery that the server and its handlers live in: it does not end before they do, and
-                a nursery that is cancelled cuts them all. (``async with`` and `serve_forever` bring their own.) None
-                elsewhere.
+            nursery: On trio the nursery for the server and its handlers: it does not end before they do, and cancelling
+                it aborts them all. (``async with`` and `serve_forever` bring their own.) None elsewhere.
 
         Raises:
-            OSError: It cannot be listened there.
+            OSError: The address cannot be used.
             ClosedError: The server was closed meanwhile.
-            LocalProtocolError: It is listening already; or there is no *nursery* on trio, or it is over.
+            LocalProtocolError: It is listening already; or on trio, *nursery* is missing or closed.
         """
         await self._listen(nursery)
         self._log.logger.info("listening on %s", ", ".join(map(str, self.get_addresses())))
 
     def get_addresses(self) -> tuple[Endpoint | DatagramEndpoint, ...]:
-        """Return where the server really listens, one endpoint per socket; empty when it is not listening."""
+        """Return where the server actually listens, one endpoint per socket; empty when it is not listening."""
         return super().get_addresses()

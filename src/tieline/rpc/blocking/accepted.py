@@ -73,7 +73,7 @@ class Accepted:
         return is_closing
 
     def remote_address(self) -> object:
-        """Return the peer's socket address, for TCP (host, port, ...); None when the socket cannot tell."""
+        """Return the peer's socket address, for TCP (host, port, ...); None if the socket has none."""
         return self._session.remote_address()
 
     def peer_name(self) -> str:

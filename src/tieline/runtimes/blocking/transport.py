@@ -111,7 +111,7 @@ class SocketTransport(UnsentBytes):
         return self._protocol
 
     def set_protocol(self, protocol: Any) -> None:
-        """Let *protocol* hear all that comes from now on."""
+        """Let *protocol* receive everything from now on."""
         self._protocol = protocol
         self._buffered = is_buffered(protocol)
         is_plain = READS_PLAINLY and not self._buffered

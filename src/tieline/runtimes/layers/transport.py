@@ -160,7 +160,7 @@ class LayerTransport(Transport):
     # --- for the protocol above: what there is -------------------------------------------------------------------
 
     def set_protocol(self, protocol: Any) -> None:
-        """Let *protocol* hear all that comes from now on."""
+        """Let *protocol* receive everything from now on."""
         self._upper: Any = protocol
         self._takes_data = not is_buffered(protocol)
 
