@@ -6,7 +6,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -46,6 +46,18 @@ class UnmadeFarewell(ReplyAndDisconnect):
 
     def __init__(self) -> None:
         self.since = 0
+
+
+class Logged:
+    """What is logged of."""
+
+    log = logging.getLogger("tieline.test")
+
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+
+    def peer_name(self) -> str:
+        return self._peer
 
 
 def circular() -> list[Any]:
@@ -337,14 +349,13 @@ async def test_a_peer_that_goes_is_no_failure_of_the_handlers_that_are_cancelled
 async def test_the_log_tells_a_failure_once_a_second_per_method_and_how_many_it_left_out(
     caplog: pytest.LogCaptureFixture,
 ):
-    log = FailureLog()
-    logger = logging.getLogger("tieline.test")
+    log, owner = FailureLog(), Logged("peer")
     error = ValueError("boom")
     for n in range(100):
-        log.failed(logger, "a", "peer", error, now=10 + n / 200)  # half a second
-    log.failed(logger, "b", "peer", error, now=10.1)
-    log.failed(logger, "a", "peer", error, now=11.0)
-    log.failed(logger, "a", "peer", error, now=99.0)
+        log.failed(owner, "a", error, now=10 + n / 200)  # half a second
+    log.failed(owner, "b", error, now=10.1)
+    log.failed(owner, "a", error, now=11.0)
+    log.failed(owner, "a", error, now=99.0)
     messages = [record.getMessage() for record in caplog.records]
     assert messages == [
         "handler of 'a' failed, called by peer",
@@ -359,7 +370,7 @@ async def test_the_log_tells_a_failure_once_a_second_per_method_and_how_many_it_
 async def test_the_log_forgets_methods_before_a_peer_can_fill_the_memory_with_names(caplog: pytest.LogCaptureFixture):
     log = FailureLog()
     for n in range(3 * MAX_METHODS):
-        log.failed(logging.getLogger("tieline.test"), f"{n}" + "x" * 1000, "peer", ValueError(), now=0.0)
+        log.failed(Logged("peer"), f"{n}" + "x" * 1000, ValueError(), now=0.0)
         assert len(log._next) <= MAX_METHODS
     assert max(len(record.getMessage()) for record in caplog.records) < 150
 
@@ -423,29 +434,30 @@ async def test_a_failing_connection_lost_is_logged_and_the_session_is_over_all_t
 
 
 def test_lines_about_peers_that_broke_a_rule_are_held_to_a_rate(caplog: pytest.LogCaptureFixture) -> None:
-    log, logger = FailureLog(), logging.getLogger("tieline.test")
+    log = FailureLog()
     for number in range(100):
-        log.peer_erred(logger, f"10.0.0.{number} broke the protocol: x", 1000.0)
+        log.peer_erred(Logged(f"10.0.0.{number}"), "broke the protocol: x", 1000.0)
     assert len(caplog.records) == PEERS_AT_ONCE
     caplog.clear()
-    log.peer_erred(logger, "10.0.1.1 is cut: y", 1000.0 + PEERS_WITHIN / PEERS_AT_ONCE)  # the time of one more is over
-    log.peer_erred(logger, "10.0.1.2 is cut: y", 1000.0 + PEERS_WITHIN / PEERS_AT_ONCE)
-    log.peer_erred(logger, "10.0.1.3 is cut: y", 900.0)  # a clock that goes back gives nothing
+    later = 1000.0 + PEERS_WITHIN / PEERS_AT_ONCE  # the time of one more is over
+    log.peer_erred(Logged("10.0.1.1"), "is cut: y", later)
+    log.peer_erred(Logged("10.0.1.2"), "is cut: y", later)
+    log.peer_erred(Logged("10.0.1.3"), "is cut: y", 900.0)  # a clock that goes back gives nothing
     untold = 100 - PEERS_AT_ONCE
     [record] = caplog.records
     assert record.getMessage() == f"10.0.1.1 is cut: y ({untold} more such connections since the last line)"
     assert record.levelno == logging.WARNING
     caplog.clear()
     for _ in range(100):
-        log.peer_erred(logger, "10.0.2.1 is cut: z", 1e6)
+        log.peer_erred(Logged("10.0.2.1"), "is cut: z", 1e6)
     assert len(caplog.records) == PEERS_AT_ONCE
 
 
 def test_what_users_have_written_and_fails_each_time_is_logged_once_a_second(caplog: pytest.LogCaptureFixture) -> None:
-    log, logger = FailureLog(), logging.getLogger("tieline.test")
+    log, owner = FailureLog(), Logged("x")
     for now in (0.0, 0.5, 0.9, 1.0):
-        log.told(logger, "group", "the group of x could not be told", ValueError("no"), now)
-        log.told(logger, "hook", "the hook y failed", ValueError("no"), now)
+        log.told(owner, "group", "the group of %s could not be told", owner.peer_name, ValueError("no"), now)
+        log.told(owner, "hook", "the hook %s failed", "y", ValueError("no"), now)
     assert [record.getMessage() for record in caplog.records] == [
         "the group of x could not be told",
         "the hook y failed",
@@ -453,6 +465,59 @@ def test_what_users_have_written_and_fails_each_time_is_logged_once_a_second(cap
         "the hook y failed (2 more times, not logged)",
     ]
     assert all(record.exc_info for record in caplog.records)
+
+
+class Nameless(ServerSession):
+    """Names its peer, and itself, by what is not known yet."""
+
+    account: Any = None
+
+    def peer_name(self) -> str:
+        return str(self.account.name)
+
+    def __repr__(self) -> str:
+        return str(self.account.name)
+
+    async def connection_lost(self) -> None:
+        raise LookupError(SECRET)
+
+
+class Choosy(ServerSession):
+    """Its logger has a filter that fails."""
+
+    logger = logging.getLogger("tieline.test.choosy")
+
+    @staticmethod
+    def refuse(_record: logging.LogRecord) -> bool:
+        raise LookupError(SECRET)
+
+    logger.addFilter(refuse)
+
+
+class Named(ServerSession):
+    """The name of a logger in the place of one."""
+
+    logger: ClassVar[Any] = "choosy"
+
+
+@pytest.mark.row("S5", "S6")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("session_class", [Nameless, Choosy, Named])
+async def test_a_failure_that_cannot_be_logged_is_answered_all_the_same(
+    session_class: type[ServerSession], kind: str, caplog: pytest.LogCaptureFixture
+):
+    methods, _ran = handlers(raises(lambda: ValueError(SECRET)))
+    async with pair(methods, session_class=session_class) as both:
+        with pytest.raises(RPCError) as caught:
+            await both.client.call(kind)
+        assert caught.value.code == -32603
+        assert await both.client.call("good", 1) == 1
+    await until(lambda: not both.server.sessions)
+    failures = [record for record in caplog.records if record.name == "tieline"]
+    assert len(failures) == 1 + (session_class is Nameless)
+    assert all(record.getMessage().startswith("what follows could not be logged (") for record in failures)
+    assert failures[0].exc_info is not None
+    assert str(failures[0].exc_info[1]) == SECRET
 
 
 async def test_what_no_stream_could_print_is_logged_as_escapes(

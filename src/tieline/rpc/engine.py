@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextvars import ContextVar, copy_context
+from functools import partial
 from inspect import isawaitable
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -16,6 +17,7 @@ from weakref import ProxyType, proxy
 
 from tieline.errors import ConnectionLost, ExcessiveResourceUsage
 from tieline.finite import check_seconds, finite_number
+from tieline.rpc.outcomes import say
 from tieline.rpc.room import Room
 from tieline.rpc.tasks import Tasks
 from tieline.rpc.walking import current_walk
@@ -165,7 +167,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         try:
             return finite_number("extra_cost()", self.session.extra_cost())
         except BaseException as exc:  # users write it
-            self._told("extra_cost", f"handler of 'extra_cost' failed, called by {self.session.peer_name()}", exc)
+            self._told("extra_cost", "handler of 'extra_cost' failed, called by %s", self.session.peer_name, exc)
             return 0.0
 
     def _group(self, admission: Admission) -> str | None:
@@ -178,7 +180,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
                 raise TypeError(f"a group is a str or None, not {type(group).__name__}")
             return group
         except BaseException as exc:  # users write it: the address will do
-            self._told("group", f"the group of {self.session.peer_name()} could not be told", exc)
+            self._told("group", "the group of %s could not be told", self.session.peer_name, exc)
             return peer_group(self.link.transport)
 
     def _turn_away(self, admission: Admission, visit: Visit, refusal: str, now: float) -> None:
@@ -188,7 +190,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         if untold is not None:
             more = f" ({untold} more since the last line)" if untold else ""
             reason = refusal or "server busy"
-            self.session.log.warning("%s was turned away: %s%s", self.session.peer_name(), reason, more)
+            say(self.session, "warning", "%s was turned away: %s%s", self.session.peer_name, reason, more)
         if refusal:
             self.machine.turn_away(
                 refusal, now, is_excessive=visit.is_excessive
@@ -264,12 +266,12 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
                 self._over()
 
     def _hook_failed(self, name: str, error: BaseException) -> None:
-        self._told(f"hook {name}", f"the hook {name} failed", error)
+        self._told(f"hook {name}", "the hook %s failed", name, error)
 
-    def _told(self, kind: str, text: str, error: BaseException) -> None:
+    def _told(self, kind: str, text: str, subject: object, error: BaseException) -> None:
         """Log what users' code has raised where nobody waits for it; what ends the program goes on to do so."""
         session = self.session
-        session.failure_log.told(session.log, kind, text, error, self.host.now())
+        session.failure_log.told(session, kind, text, subject, error, self.host.now())
         if (fatal := fatal_in(error)) is not None:
             self.host.end_program(fatal)
 
@@ -333,7 +335,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             self._teller.tell("limit_hit", error)
         is_excessive = isinstance(error, ExcessiveResourceUsage)
         what = "is cut" if is_excessive else "broke the protocol"
-        session.failure_log.peer_erred(session.log, f"{session.peer_name()} {what}: {error}", self.host.now())
+        session.failure_log.peer_erred(session, f"{what}: {error}", self.host.now())
         if is_excessive and "on_disconnect_due_to_excessive_session_cost" in self._overrides:
             self._last_handle = self.host.start(self._run_excess_hook(), self.handling.context.copy())
 
@@ -351,7 +353,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             handle = self.host.current()
             if not isinstance(exc, Exception) and handle is not None and handle.cancelling():
                 raise  # all that runs is cancelled: the program ends
-            self._told(name, f"{name} of {self.session!r} failed", exc)
+            self._told(name, f"{name} of %s failed", partial(repr, self.session), exc)
 
     # --- the end -------------------------------------------------------------------------------------------------
 

@@ -482,8 +482,7 @@ class Handling(Tasks):
 
     def log_failure(self, message: Request, error: BaseException) -> None:
         self.failures += 1
-        name, peer = message.method, self._session.peer_name()
-        self._session.failure_log.failed(self._session.log, name, peer, error, self._host.now())
+        self._session.failure_log.failed(self._session, message.method, error, self._host.now())
 
 
 def _is_notification(message: Request) -> bool:

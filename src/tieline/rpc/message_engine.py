@@ -131,8 +131,7 @@ class MessageHandling(Tasks):
         is_end = self._machine.state > State.DRAINING and isinstance(exc, ClosedError | ConnectionLost)
         if not is_end and (isinstance(exc, Exception) or not self._link.is_lost):
             self.failures += 1
-            session = self._session
-            session.failure_log.failed(session.log, "handle_message", session.peer_name(), exc, self._host.now())
+            self._session.failure_log.failed(self._session, "handle_message", exc, self._host.now())
         self._done(event, exc)
         if (fatal := fatal_in(exc)) is not None:
             self._host.end_program(fatal)

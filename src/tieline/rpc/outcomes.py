@@ -3,12 +3,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     import logging
+    from typing import Protocol
 
-__all__ = ["SHOWN_NAME", "ArgumentsError", "FailureLog", "ReplyAndDisconnect", "unknown_method"]
+    class Logging(Protocol):
+        """What is logged of: a session."""
+
+        @property
+        def log(self) -> logging.Logger: ...
+
+        def peer_name(self) -> str: ...
+
+
+__all__ = ["SHOWN_NAME", "ArgumentsError", "FailureLog", "ReplyAndDisconnect", "say", "unknown_method"]
 
 SHOWN_NAME: Final = 64  # a name of 1 MB is cut in messages and logs
 
@@ -63,23 +74,27 @@ class FailureLog:
         self._peers_untold = 0
         self._as_of = 0.0
 
-    def failed(self, logger: logging.Logger, method: str, peer: object, error: BaseException, now: float) -> None:
-        """Log that *method* failed with *error* when *peer* called it."""
+    def failed(self, owner: Logging, method: str, error: BaseException, now: float) -> None:
+        """Log that *method* failed with *error* when the peer of *owner* called it."""
         method = method[:SHOWN_NAME]
         left_out = self._count(method, now)
         if left_out is not None:
             more = f" ({left_out} more failures of it were not logged)" if left_out else ""
-            logger.error("handler of %r failed, called by %s%s", method, peer, more, exc_info=error)
+            text = "handler of %r failed, called by %s%s"
+            say(owner, "error", text, method, owner.peer_name, more, error=error)
 
-    def told(self, logger: logging.Logger, kind: str, text: str, error: BaseException, now: float) -> None:
-        """Log *text* about an *error* in what users have written; *kind* says which of it."""
+    def told(self, owner: Logging, kind: str, text: str, subject: object, error: BaseException, now: float) -> None:
+        """Log *text* about *subject*, and an *error* in what users have written; *kind* says which of it.
+
+        A *subject* that can be called is called for what to say.
+        """
         left_out = self._count(("told", kind), now)
         if left_out is not None:
             more = f" ({left_out} more times, not logged)" if left_out else ""
-            logger.error("%s%s", text, more, exc_info=error)
+            say(owner, "error", f"{text}%s", subject, more, error=error)
 
-    def peer_erred(self, logger: logging.Logger, text: str, now: float) -> None:
-        """Log *text*, which says of a peer how it has ended its connection by a fault of its own."""
+    def peer_erred(self, owner: Logging, what: str, now: float) -> None:
+        """Log *what* the peer of *owner* has done: how it has ended its connection by a fault of its own."""
         gone = max(0.0, now - self._as_of) * PEERS_AT_ONCE / PEERS_WITHIN
         self._peers_told, self._as_of = max(0.0, self._peers_told - gone), max(self._as_of, now)
         if self._peers_told + 1 > PEERS_AT_ONCE:
@@ -88,7 +103,7 @@ class FailureLog:
         self._peers_told += 1
         untold, self._peers_untold = self._peers_untold, 0
         more = f" ({untold} more such connections since the last line)" if untold else ""
-        logger.warning("%s%s", text, more)
+        say(owner, "warning", "%s %s%s", owner.peer_name, what, more)
 
     def _count(self, kind: object, now: float) -> int | None:
         """Return how many of a kind were left out before this one; None when this one is to be left out."""
@@ -100,3 +115,21 @@ class FailureLog:
             self._left_out.clear()
         self._next[kind] = now + SECONDS_BETWEEN
         return self._left_out.pop(kind, 0)
+
+
+def say(
+    owner: Logging, level: Literal["warning", "error"], text: str, *parts: object, error: BaseException | None = None
+) -> None:
+    """Log *text* with *parts*, of which those that can be called are, by the logger of *owner*.
+
+    That, its filters, and what names a peer are users' own. When they fail nobody is to go without an answer.
+    """
+    try:
+        log = getattr(owner.log, level)
+        log(text, *[part() if callable(part) else part for part in parts], exc_info=error)
+    except Exception as exc:
+        import logging  # lazily: nearly all have loaded it by then, and others never do
+
+        with suppress(Exception):
+            name = type(exc).__name__
+            logging.getLogger("tieline").error("what follows could not be logged (%s: %s)", name, exc, exc_info=error)
