@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
+import os
 import subprocess
 import sys
 import warnings
@@ -13,6 +15,7 @@ from weakref import ref
 
 import pytest
 
+import tieline
 from tests import aio
 from tests.clients.test_async_streams import LINES, all_of, pair
 from tieline.clients import AsyncUnixStreamClient, UnixStreamClient
@@ -37,6 +40,17 @@ from tieline.protocol import StreamProtocol
 from tieline.serializers import StringLineSerializer
 ours, theirs = socket.socketpair()
 client = UnixStreamClient(ours, StreamProtocol(StringLineSerializer()))
+"""
+
+# It does not end by itself.
+CHILD = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+FORGET_CHILD = """
+import asyncio, sys, {imported}
+from tieline.protocol import StreamProtocol
+from tieline.serializers import StringLineSerializer
+command = tieline.Command([sys.executable, "-c", {child!r}])
+client = {imported}.connect(command, protocol=StreamProtocol(StringLineSerializer()))
+{print_first}
 """
 
 
@@ -204,6 +218,40 @@ def test_one_that_is_forgotten_when_the_interpreter_ends_is_named() -> None:
     )
     assert "unclosed client <UnixStreamClient unix:given-socket connected>" in ran.stderr
     assert "ImportError" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("imported", "print_first"),
+    [("tieline", "print(asyncio.run(client.recv_packet()))"), ("tieline.blocking", "print(client.recv_packet())")],
+)
+def test_a_child_whose_client_is_forgotten_until_the_interpreter_ends_is_ended_without_a_traceback(
+    imported: str, print_first: str
+) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", FORGET_CHILD.format(imported=imported, child=CHILD, print_first=print_first)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ran.stderr == ""
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(ran.stdout), 0)
+
+
+def test_a_child_whose_loop_is_closed_before_its_client_ends_with_that() -> None:
+    async def start() -> tuple[Any, str]:
+        client = tieline.connect(tieline.Command([sys.executable, "-c", CHILD]), protocol=LINES)
+        return client, await client.recv_packet()
+
+    client, pid = asyncio.run(start())
+    known = ref(client)
+    with pytest.warns(ResourceWarning, match="unclosed client"):
+        del client
+    gc.collect()
+    assert known() is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid), 0)
 
 
 async def test_whose_peer_is_gone_for_good_is_not_known_any_more() -> None:

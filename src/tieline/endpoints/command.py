@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shlex  # not lazily: a client that is forgotten to the very end, when nothing is imported, shows its command
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias, cast
 
@@ -91,13 +92,9 @@ class Command:
     @property
     def url(self) -> str:
         """The URL that `parse` reads back; it holds the program with its arguments, and no other settings."""
-        import shlex  # lazily: for children alone
-
         return "cmd:" + shlex.join(map(str, self.argv))
 
     def __str__(self) -> str:
-        import shlex  # lazily, as above
-
         # Without the arguments, among which people put passwords.
         return "cmd:" + shlex.quote(str(self.argv[0])) + (" ..." if len(self.argv) > 1 else "")
 
@@ -129,8 +126,6 @@ class Stdio:
 
 def parse_command(rest: str) -> Command:
     """Return the command behind ``cmd:``: words as a POSIX shell splits and quotes them, with nothing expanded."""
-    import shlex  # lazily, as above
-
     try:
         words = shlex.split(rest)
     except ValueError as exc:

@@ -99,6 +99,11 @@ class Child:
             self.give_up()
             raise
 
+    def __del__(self) -> None:
+        if getattr(self, "stdout", -1) >= 0:  # its event loop was closed before its client: nothing else ends it
+            self.kill()
+            self.close()
+
     def _pipes(self, opened: list[int]) -> tuple[int, int, int]:
         """Make the pipes, and put their ends into *opened*: the child's and ours by turns. Return ours."""
         reader, writer = os.pipe()

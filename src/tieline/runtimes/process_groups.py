@@ -60,10 +60,18 @@ def _living() -> Iterator[tuple[int, int]]:
         if not name.isdecimal():
             continue
         try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                # Behind the name in brackets: the state, the parent, the group, the session.
-                state, _, group, session, *_ = file.read().rpartition(b")")[2].split(maxsplit=4)
+            # Behind the name in brackets: the state, the parent, the group, the session.
+            state, _, group, session, *_ = _read(f"/proc/{name}/stat").rpartition(b")")[2].split(maxsplit=4)
         except (OSError, ValueError):  # it has gone meanwhile
             continue
         if state.decode() not in _DEAD:
             yield int(group), int(session)
+
+
+def _read(path: str) -> bytes:
+    """Return how a file begins. `open` is gone already where a client is forgotten until the interpreter ends."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(fd, 4096)
+    finally:
+        os.close(fd)
