@@ -241,7 +241,7 @@ def test_on_trio_an_exit_code_that_nobody_tells_is_not_taken_for_a_success(
 
 async def test_on_trio_alone_it_lives_in_a_nursery() -> None:
     if aio.on_trio():
-        with pytest.raises(LocalProtocolError, match="nursery"):
+        with pytest.raises(LocalProtocolError, match="give one as nursery="):
             await subprocess_exec(Recorder, "true")
     else:
         with pytest.raises(ValueError, match="nursery is for trio"):

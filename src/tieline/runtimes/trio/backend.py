@@ -230,7 +230,9 @@ class TrioBackend(TrioTasks):
 def _checked(nursery: object) -> trio.Nursery:
     """Return *nursery*, if it is one."""
     if nursery is None:
-        raise LocalProtocolError("on trio a connection lives in a nursery: use `async with`, or give one as nursery=")
+        raise LocalProtocolError(
+            "on trio a connection lives in a nursery: give one as nursery=, or enter the session by `async with`"
+        )
     if not isinstance(nursery, trio.Nursery):
         raise TypeError(f"nursery must be a trio.Nursery, not {type(nursery).__name__}")
     return nursery
