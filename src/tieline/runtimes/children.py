@@ -11,7 +11,6 @@ import select
 import signal
 import subprocess
 import threading
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,8 +65,7 @@ class Child:
             raise UnsupportedOperation("child processes as connections need a Unix system")
         self.command = command
         self._owner = os.getpid()
-        self._tail: deque[bytes] = deque()
-        self._tail_size = 0
+        self._tail = bytearray()
         self._line = b""
         self._is_seen = False  # that it has ended
         self._is_code_lost = False
@@ -144,7 +142,7 @@ class Child:
 
     def is_over(self) -> bool:
         """Return whether the process has ended, and nothing is left of its session either, but for what is dead."""
-        if self._groups and self.look() and os.getpid() == self._owner:
+        if self.look() and os.getpid() == self._owner:
             self._looks += 1
             # To look at all processes of a large machine takes milliseconds: at the 1st, 2nd, 4th, 8th ... time.
             is_thorough = not self._looks & (self._looks - 1)
@@ -165,7 +163,7 @@ class Child:
     def kill(self) -> None:
         """End all that it has started, and see that the system forgets the process."""
         self._signal_all(signal.SIGKILL)
-        if self.has_ended or os.getpid() != self._owner:
+        if os.getpid() != self._owner:
             return
         if self.exit_fd >= 0:
             # Moments, since nothing can put it off but the system itself.
@@ -275,14 +273,8 @@ class Child:
             self._tell([line])
 
     def _keep(self, data: bytes) -> None:
-        self._tail.append(data[-KEPT_STDERR:])
-        self._tail_size += len(self._tail[-1])
-        while self._tail_size - len(self._tail[0]) >= KEPT_STDERR:
-            self._tail_size -= len(self._tail.popleft())
-        if len(self._tail) > 64:  # many small pieces take more than what they hold
-            joined = b"".join(self._tail)[-KEPT_STDERR:]
-            self._tail = deque([joined])
-            self._tail_size = len(joined)
+        self._tail += data[-KEPT_STDERR:]
+        del self._tail[:-KEPT_STDERR]
         if callable(self.command.stderr):
             *lines, self._line = (self._line + data).split(b"\n")
             if len(self._line) > LONGEST_LINE:
@@ -304,7 +296,7 @@ class Child:
 
     def stderr_tail(self) -> str:
         """Return the end of what it wrote to standard error, as far as that was kept."""
-        return b"".join(self._tail)[-KEPT_STDERR:].decode("utf-8", "replace")
+        return self._tail[-KEPT_STDERR:].decode("utf-8", "replace")
 
     # --- texts ---------------------------------------------------------------------------------------------------
 
