@@ -29,6 +29,9 @@ def answer(request: dict) -> object:
     if method == "say":
         os.write(2, params[0].encode())
         return None
+    if method == "close_stderr":
+        os.close(2)
+        return None
     if method == "print":
         sys.stdout.write(params[0])
         return None

@@ -313,6 +313,23 @@ async def test_lines_of_standard_error_are_handed_on() -> None:
     assert lines == ["one", "two", "and a half", "no newline"]
 
 
+async def test_the_last_line_of_standard_error_is_handed_on_when_that_ends() -> None:
+    """The child goes on without it."""
+    lines: list[str] = []
+    is_told = aio.Event()
+
+    def take(line: str) -> None:
+        lines.append(line)
+        is_told.set()
+
+    async with connect(command(stderr=take)) as session:
+        await session.call("say", "no newline")
+        await session.call("close_stderr")
+        await aio.wait_for(is_told.wait(), 60)
+        assert await session.call("add", 1, 2) == 3
+    assert lines == ["no newline"]
+
+
 async def test_a_function_for_lines_that_fails_hurts_nobody(caplog) -> None:
     def fail(line: str) -> None:
         raise ZeroDivisionError

@@ -28,6 +28,21 @@ def process_of(session: Any) -> subprocess.Popen[bytes]:
     return process
 
 
+def expecting_jobs() -> tuple[Methods, aio.Event]:
+    """Return methods for the child that makes groups of their own, and what is set when it has made them."""
+    ready: list[None] = []
+    are_ready = aio.Event()
+    methods = Methods()
+
+    @methods.method(name="ready")
+    def one_more() -> None:
+        ready.append(None)
+        if len(ready) == 2:
+            are_ready.set()
+
+    return methods, are_ready
+
+
 # --- what a child has started ----------------------------------------------------------------------------------------
 
 
@@ -56,16 +71,7 @@ async def test_a_child_that_dies_and_leaves_its_pipes_to_another_is_noticed() ->
 @pytest.mark.parametrize("is_killed", [False, True])
 async def test_what_a_child_started_in_groups_of_their_own_is_ended_with_it(is_killed: bool) -> None:
     """A shell with job control makes such, and `timeout` is one."""
-    ready: list[None] = []
-    are_ready = aio.Event()
-    methods = Methods()
-
-    @methods.method(name="ready")
-    def one_more() -> None:
-        ready.append(None)
-        if len(ready) == 2:
-            are_ready.set()
-
+    methods, are_ready = expecting_jobs()
     async with connect(command(grace=0.1), methods) as session:
         left = [Watched(pid) for pid in await session.call("jobs")]
         await aio.wait_for(are_ready.wait(), 60)
@@ -73,6 +79,27 @@ async def test_what_a_child_started_in_groups_of_their_own_is_ended_with_it(is_k
             process_of(session).kill()
             await session.wait_closed()
     assert [one.ends() for one in left] == [True, True]
+
+
+@pytest.mark.row("H79")
+async def test_such_groups_are_asked_to_end_before_they_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by a child that is yet to end itself: else what it has started could not clean up."""
+    signalled: list[tuple[int, int]] = []
+    send = os.killpg
+
+    def note(group: int, number: int) -> None:
+        signalled.append((group, number))
+        send(group, number)
+
+    methods, are_ready = expecting_jobs()
+    async with connect(command("stays", grace=0.1), methods) as session:
+        jobs = await session.call("jobs")
+        left = [Watched(pid) for pid in jobs]
+        await aio.wait_for(are_ready.wait(), 60)
+        monkeypatch.setattr(os, "killpg", note)
+    assert [one.ends() for one in left] == [True, True]
+    for job in jobs:
+        assert next(number for group, number in signalled if group == job) == signal.SIGTERM
 
 
 @pytest.mark.row("H79")
@@ -95,7 +122,7 @@ def test_an_orphan_that_is_dead_is_not_waited_for(heir: str, is_left: bool) -> N
         capture_output=True,
         text=True,
         timeout=100,
-        env={**os.environ, "PYTHONPATH": str(PROGRAM.parents[2])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(PROGRAM.parents[2]), *sys.path])},
     )
     assert (done.stdout.split(), done.returncode) == (["1", str(int(is_left))], 0), done.stderr
 

@@ -237,6 +237,37 @@ def test_standard_error_is_read_while_nobody_waits() -> None:
         assert session.call("add", 1, 2) == 3
 
 
+def test_the_last_line_of_standard_error_is_handed_on_when_that_ends() -> None:
+    """The child goes on without it."""
+    lines: list[str] = []
+    is_told = threading.Event()
+
+    def take(line: str) -> None:
+        lines.append(line)
+        is_told.set()
+
+    with connect(command(stderr=take)) as session:
+        session.call("say", "no newline")
+        session.call("close_stderr")
+        assert is_told.wait(60)
+        assert session.call("add", 1, 2) == 3
+    assert lines == ["no newline"]
+
+
+def test_a_function_for_lines_may_close_the_session(caplog: pytest.LogCaptureFixture) -> None:
+    """It is called in the thread that reads standard error, for whose end the session waits otherwise."""
+    is_closed = threading.Event()
+
+    def take(line: str) -> None:
+        session.close()
+        is_closed.set()
+
+    with connect(command(stderr=take)) as session:
+        session.notify("say", "enough\n")
+        assert is_closed.wait(60)
+    assert caplog.text == ""
+
+
 def test_lines_that_are_no_protocol_are_errors_by_default() -> None:
     with connect(command()) as session:
         session.call("print", "Welcome!\n\n  debug: 1\n")
