@@ -395,6 +395,18 @@ async def test_who_cleans_up_is_not_cancelled_again() -> None:
         assert work.told == ["begun", "tidies"]
 
 
+@pytest.mark.parametrize("dialect", CANCELLING, ids=lambda dialect: dialect.name)
+async def test_others_are_answered_while_a_handler_that_was_cancelled_is_yet_to_end(dialect: Dialect) -> None:
+    work = Work()
+    async with pair(work.methods, dialect=dialect) as both:
+        request = both.client.send_request("wait")
+        await until(lambda: work.told == ["begun"])
+        take_back(both, dialect, request.request_id)
+        # It comes in the same read, before any task has had its turn.
+        assert await aio.wait_for(sum_of(both.client, 1, 2), 60) == 3
+        request.cancel()
+
+
 async def test_handlers_that_were_cancelled_before_they_began_are_not_waited_for() -> None:
     work = Work()
     async with pair(work.methods, dialect=dialects.lsp) as both:

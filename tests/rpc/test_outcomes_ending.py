@@ -8,12 +8,12 @@ from itertools import product
 
 import pytest
 
-KINDS = ["plain", "ready", "slow", "group", "hook", "factory"]
+KINDS = ["plain", "ready", "slow", "group", "hook", "factory", "taken_back"]
 LOOPS = ["asyncio", "uvloop", "trio"]
 CASES = [*product(KINDS, LOOPS), ("nursery", "trio")]  # asyncio lets it out of the loop where a task raises it
 
 PROGRAM = """
-    import anyio, asyncio, contextlib, sys, time
+    import anyio, asyncio, contextlib, functools, sys, time
     import tieline
 
     methods = tieline.Methods()
@@ -35,6 +35,14 @@ PROGRAM = """
     @methods.method
     async def group():
         raise BaseExceptionGroup("both", [ValueError(), BaseExceptionGroup("inner", [raised])])
+
+    @methods.method
+    async def taken_back():
+        begun.append(None)
+        try:
+            await anyio.Event().wait()
+        finally:
+            raise raised
 
     @methods.method
     async def nursery():
@@ -59,18 +67,21 @@ PROGRAM = """
             print("told", flush=True)
 
     made = []
+    begun = []
+    dialect = "lsp" if "{kind}" == "taken_back" else None
 
     def new_session():
         if "{kind}" == "factory" and len(made) == 2:
             raise raised
-        made.append(Session(methods=methods))
+        made.append(Session(methods=methods, dialect=dialect))
         return made[-1]
 
     async def main():
         hooks = Told() if "{kind}" == "hook" else None
         try:
             async with tieline.serve(new_session, "tcp://127.0.0.1:0", hooks=hooks) as server:
-                async with tieline.connect(server.url) as client, tieline.connect(server.url) as other:
+                connect = functools.partial(tieline.connect, server.url, dialect=dialect)
+                async with connect() as client, connect() as other:
                     try:
                         await other.call("plain", 1)
                     except tieline.RPCError:
@@ -79,9 +90,13 @@ PROGRAM = """
                     waiting.add_done_callback(lambda done: done.cancelled() or print(type(done.exception()).__name__))
                     failing = client.send_request("{kind}")
                     failing.add_done_callback(lambda done: done.cancelled() or print(done.exception()))
+                    if "{kind}" == "taken_back":
+                        while not begun:
+                            await anyio.sleep(0)
+                        failing.cancel()
                     if "{kind}" == "factory":
                         with contextlib.suppress(tieline.ConnectionLost):
-                            async with tieline.connect(server.url) as third:
+                            async with connect() as third:
                                 await third.call("plain")
                     await anyio.sleep(30)
         finally:
