@@ -12,7 +12,7 @@ import pytest
 from tieline import JSONRPCv2, RPCRequest, ServerSession, StdlibCodec
 from tieline.rpc.handling import Handling
 from tieline.rpc.session import SessionBase
-from tieline.rpc.session_classes import overrides
+from tieline.rpc.session_classes import NAMES, overrides
 
 
 class Handles(ServerSession):
@@ -32,6 +32,11 @@ def test_stock_classes_override_nothing_and_share_the_answer() -> None:
 def test_what_a_base_overrides_counts() -> None:
     assert overrides(Handles, SessionBase) == {"handle_request"}
     assert overrides(Cleans, SessionBase) == {"handle_request", "connection_lost"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_name_counts_by_itself(name: str) -> None:
+    assert overrides(type("Own", (ServerSession,), {name: lambda *_args: None}), SessionBase) == {name}
 
 
 def test_a_class_that_is_patched_later_is_seen_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,9 @@ from tests.wire.jsonrpc.tables import batch, call, line, note
 from tests.wire.message_machines import all_events, is_smooth, machine_of, messages, state_of
 from tieline import BitcoinFramer
 from tieline.errors import ExcessiveResourceUsage, RemoteProtocolError, RPCError
+from tieline.wire import governed as governed_machines
 from tieline.wire.governance import Account, Governance
+from tieline.wire.governed import MOST_KNOWN
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.events import ProtocolViolation
 from tieline.wire.jsonrpc.protocols import JSONRPCv1
@@ -44,6 +46,14 @@ def codes(driver: Driver) -> list[Any]:
 
 def smooth(machine: Connection) -> bool:  # asked by a function: see tests/wire/message_machines.py
     return machine.is_smooth
+
+
+def test_policies_that_are_gone_are_not_taken_for_others() -> None:
+    for number in range(1, 3 * MOST_KNOWN):
+        machine = connection(governance=Governance(bw_cost_per_byte=1.0 / number, error_base_cost=0))
+        machine.bytes_received += number * number
+        assert machine.cost(0.0) == pytest.approx(number)
+        assert len(governed_machines._known) <= MOST_KNOWN
 
 
 # --- what costs how much ---------------------------------------------------------------------------------------------

@@ -2,12 +2,13 @@
 """The times of a connection, and counting what is forgiven with time."""
 
 from math import inf
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.wire.timers import NEVER, DecayingCount
+from tieline.wire.timers import NEVER, DecayingCount, TimerName
 
 
 def test_times_are_not_changed_but_others_are_made() -> None:
@@ -19,6 +20,21 @@ def test_times_are_not_changed_but_others_are_made() -> None:
     assert (two.idle, two.write, two.first) == (5.0, 7.0, 5.0)
     assert two.changed("idle", inf).first == 7.0
     assert two.changed("idle", inf).changed("write", inf) is NEVER
+    assert (one.changed("idle", 6.0).idle, one.changed("idle", 6.0).first) == (6.0, 6.0)
+    assert one.changed("idle", 6.0).changed("idle", inf) is NEVER
+
+
+NAMES: tuple[TimerName, ...] = get_args(TimerName)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_time_that_is_set_or_lifted_leaves_the_others_as_they_are(name: TimerName) -> None:
+    times = NEVER
+    for when, each in enumerate(NAMES):
+        times = times.changed(each, float(when))
+    lifted = times.changed(name, inf)
+    assert [getattr(times, each) for each in NAMES] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert [getattr(lifted, each) for each in NAMES] == [inf if each == name else NAMES.index(each) for each in NAMES]
 
 
 def test_what_comes_at_once_is_counted_in_full() -> None:

@@ -8,12 +8,11 @@ overridden need not be called.
 from __future__ import annotations
 
 from functools import cache
-from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["Caller", "overrides"]
+__all__ = ["NAMES", "Caller", "overrides"]
 
-_NAMES: Final = (
+NAMES: Final = (
     "handle_request",
     "request_handler",
     "notification_handler",
@@ -21,7 +20,6 @@ _NAMES: Final = (
     "extra_cost",
     "on_disconnect_due_to_excessive_session_cost",
 )
-_ask_all: Final = attrgetter(*_NAMES)
 
 
 class Caller:
@@ -34,17 +32,25 @@ class Caller:
     __slots__ = ()
 
 
-def overrides(cls: type, stock: type) -> frozenset[str]:
+def overrides(cls: Any, stock: Any) -> frozenset[str]:
     """Return the names of the methods that *cls* has and its base *stock* has not.
 
     Found anew each time: a class may be patched after it was made.
     """
     try:
-        if _ask_all(cls) == _ask_all(stock):
+        # One by one, and by their names: that takes the interpreter a third of what it takes to get them by a table.
+        if (
+            cls.handle_request is stock.handle_request
+            and cls.request_handler is stock.request_handler
+            and cls.notification_handler is stock.notification_handler
+            and cls.connection_lost is stock.connection_lost
+            and cls.extra_cost is stock.extra_cost
+            and cls.on_disconnect_due_to_excessive_session_cost is stock.on_disconnect_due_to_excessive_session_cost
+        ):
             return _NONE  # so it is nearly always
     except AttributeError:  # not all of them are there
         pass
-    return _shared(*[name for name in _NAMES if getattr(cls, name, None) is not getattr(stock, name, None)])
+    return _shared(*[name for name in NAMES if getattr(cls, name, None) is not getattr(stock, name, None)])
 
 
 @cache  # there are 64 of them, and each takes 216 bytes, an empty one too

@@ -8,9 +8,8 @@ is taken up.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tieline.errors import ExcessiveResourceUsage, RemoteProtocolError
 from tieline.wire.governance import PARSE_ERRORS, Meter
@@ -33,12 +32,22 @@ if TYPE_CHECKING:
             """Take note that the account is over the soft limit now, which its other connections do not know yet."""
 
 
-__all__ = ["Governed"]
+__all__ = ["MOST_KNOWN", "Governed"]
 
 
-@lru_cache(maxsize=64)  # each connection asks, and few policies are in use
-def _cost_of_bytes(policy: Governance) -> tuple[float, float]:
-    return policy.byte_cost, policy.look_after
+MOST_KNOWN: Final = 64
+_known: Final[dict[int, tuple[float, float, Governance]]] = {}  # with the policy, so that no other has its identity
+
+
+def _cost_of_bytes(policy: Governance) -> tuple[float, float, Governance]:
+    """Return what a byte costs, after how many of them the account is looked at, and *policy*."""
+    # Each connection asks. So policies, of which few are in use, are told apart by their identity: see `ways_of`.
+    known = _known.get(id(policy))
+    if known is None:
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
+        known = _known[id(policy)] = policy.byte_cost, policy.look_after, policy
+    return known
 
 
 class Governed(Life):
@@ -77,7 +86,7 @@ class Governed(Life):
         self._counted = 0  # bytes that have been paid for
         self._counted_since: float | None = None  # when that was; at first, when the connection stood
         # What a byte costs, and with how many of them received the account is looked at.
-        self._byte_cost, self._look_received = _cost_of_bytes(limits.governance)
+        self._byte_cost, self._look_received, _ = _cost_of_bytes(limits.governance)
 
     def spare_bytes(self) -> None:
         """Take note that bytes cost nothing on this connection: they do not leave the machine."""

@@ -166,12 +166,12 @@ class Limits:
 
     def resolved(self, *, accepted: bool) -> Limits:
         """Return these limits with every DEFAULT replaced, for an accepted or a dialled connection."""
-        return _resolved(self, accepted=accepted)
+        return _resolved(self, accepted)
 
 
 # The connections of a program share a few values: to check one costs 17 us, a fifth of all else in a connection.
 @lru_cache(maxsize=64)
-def _resolved(limits: Limits, *, accepted: bool) -> Limits:
+def _resolved(limits: Limits, accepted: bool) -> Limits:
     largest = limits.max_message
     if largest is DEFAULT:
         largest = MEBIBYTE if accepted else 64 * MEBIBYTE

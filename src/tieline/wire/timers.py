@@ -25,28 +25,21 @@ class Timers:
 
     __slots__ = ("_only", "calls", "first", "idle", "linger", "message", "write")
 
-    def __init__(
-        self, write: float = inf, linger: float = inf, message: float = inf, calls: float = inf, idle: float = inf
-    ) -> None:
-        self.write = write
-        self.linger = linger
-        self.message = message
-        self.calls = calls
-        self.idle = idle
-        self.first = min(write, linger, message, calls, idle)
+    def __init__(self) -> None:
+        self.write = self.linger = self.message = self.calls = self.idle = self.first = inf
         self._only: TimerName | None = None  # the one that is set, where it is known that there are no others
 
     def changed(self, name: TimerName, when: float) -> Timers:
         """Return the same times but for the one called *name*."""
-        if self is NEVER:
-            if when == inf:
-                return self
-            only = Timers(**{name: when})
-            only._only = name
-            return only
-        if self._only == name and when == inf:
+        if when == inf and (self is NEVER or self._only == name):
             return NEVER
-        changed = Timers(self.write, self.linger, self.message, self.calls, self.idle)
+        changed = Timers()
+        if self is NEVER:  # as for most connections, which have one timer or none
+            setattr(changed, name, when)
+            changed.first, changed._only = when, name
+            return changed
+        changed.write, changed.linger, changed.message = self.write, self.linger, self.message
+        changed.calls, changed.idle = self.calls, self.idle
         setattr(changed, name, when)
         changed.first = min(changed.write, changed.linger, changed.message, changed.calls, changed.idle)
         return NEVER if changed.first == inf else changed
