@@ -140,7 +140,8 @@ def test_they_do_not_outlive_their_parent(folder: Path) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGKILL, -signal.SIGKILL)])
 def test_one_that_is_not_ready_when_its_parent_ends_ends_too(folder: Path, number: signal.Signals, code: int) -> None:
     os.mkfifo(folder / "gate")
-    wait = 'print("loading", flush=True)\nopen("gate").close()\n'  # it opens when somebody writes to it
+    # Both write to one pipe, and where Python keeps nothing (PYTHONUNBUFFERED), `print` writes the end of a line alone.
+    wait = 'import os\nos.write(1, b"loading\\n")\nopen("gate").close()\n'  # it opens when somebody writes to it
     (folder / "slow.py").write_text(wait + SERVICE)
     with started("serve", "slow.py:methods", "--workers", "2", "-l", "unix:s", cwd=folder) as server:
         assert [server.line(), server.line()] == ["loading", "loading"]
