@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import logging
+import traceback
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -603,6 +604,24 @@ async def test_an_error_that_is_one_value_gathers_no_frames_of_those_who_raised_
                     await client.call(name, "x")
         assert refusals.error.__traceback__ is None
     assert refusals.seen == ([True] * 3 if way == "told" else [])
+
+
+@pytest.mark.row("S5")
+@pytest.mark.parametrize("way", ["alone", "together"])
+@pytest.mark.parametrize("name", ["plain", "at_once", "later"])
+async def test_a_failure_that_is_one_value_has_the_frames_of_the_last_time_only(name: str, way: str) -> None:
+    refusals = Refusals()
+    error: Exception = ValueError(SECRET)
+    refusals.error = error  # type: ignore[assignment]  # what is raised by mistake
+    lengths: list[int] = []
+    async with serve(refusals.methods, TCP_URL) as server, connect(server.url) as client:
+        for _ in range(3):
+            requests = [client.send_request(name, ["x"]) for _ in range(1 if way == "alone" else 3)]
+            for request in requests:
+                with pytest.raises(RPCError, match="internal error"):
+                    await request
+            lengths.append(len([*traceback.walk_tb(error.__traceback__)]))
+    assert lengths[0] == lengths[1] == lengths[2] > 1
 
 
 @pytest.mark.row("S5")

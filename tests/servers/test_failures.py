@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable
 
 import pytest
@@ -28,6 +29,25 @@ def test_a_kind_has_a_line_in_so_many_seconds_which_counts_those_between(
     left_out = "{} ({} more of this kind since the last line)".format
     expected = [text, left_out(text, 2), left_out(text, 1), text]
     assert [record.getMessage() for record in caplog.records] == expected
+
+
+def test_a_failure_that_is_one_value_has_the_frames_of_the_last_time_only(caplog: pytest.LogCaptureFixture) -> None:
+    log, error = ServerLog(logging.getLogger("tieline.test")), ValueError("x")
+
+    def handler() -> None:
+        raise error
+
+    def handled() -> None:
+        try:
+            handler()
+        except ValueError as exc:
+            log.handler_failed("a peer", exc, 0.0)
+
+    for _ in range(3):
+        handled()
+        names = [frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)]
+        assert names == ["handled", "handler"]
+    assert len(caplog.records) == 1
 
 
 def test_one_kind_leaves_out_none_of_another(caplog: pytest.LogCaptureFixture) -> None:

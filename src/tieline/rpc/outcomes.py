@@ -6,6 +6,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Literal
 
+from tieline.runtimes.raised_before import forget_raised_before
+
 if TYPE_CHECKING:
     import logging
     from typing import Protocol
@@ -82,6 +84,7 @@ class FailureLog:
             more = f" ({left_out} more failures of it were not logged)" if left_out else ""
             text = "handler of %r failed, called by %s%s"
             say(owner, "error", text, method, owner.peer_name, more, error=error)
+        forget_raised_before(error)
 
     def told(self, owner: Logging, kind: str, text: str, subject: object, error: BaseException, now: float) -> None:
         """Log *text* about *subject*, and an *error* in what users have written; *kind* says which of it.

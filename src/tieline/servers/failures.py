@@ -6,6 +6,8 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
+from tieline.runtimes.raised_before import forget_raised_before
+
 if TYPE_CHECKING:
     import logging
 
@@ -33,6 +35,7 @@ class ServerLog:
         """A handler has failed, which is this side's fault: with its traceback."""
         if (more := self._more("handler", now)) is not None:
             self.logger.error("the handler of %s failed%s", peer, more, exc_info=error)
+        forget_raised_before(error)
 
     def hook_failed(self, name: str, error: BaseException, now: float) -> None:
         """A hook has failed, which a user has written: with its traceback."""
