@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from itertools import product
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import pytest
 
@@ -227,6 +229,27 @@ def test_a_serializer_that_fails_is_a_runtime_error_both_ways() -> None:
     assert isinstance(reading.value.__cause__, ZeroDivisionError)
     assert must_settle(machine)
     assert state_of(machine) is State.FINISHED  # nobody knows where its next packet begins
+
+
+class Ours(JSONSerializer):
+    """A serializer of this test's own, which only its connection holds."""
+
+
+def test_a_fault_that_ends_the_stream_leaves_no_circle() -> None:
+    """A peer could make a server collect garbage by it, with all that belongs to the connection."""
+    serializer = Ours(use_lines=False)
+    is_there = ref(serializer)
+    machine = connection(StreamProtocol(serializer))
+    machine.receive_data(b"}", 0.0)
+    gc.disable()
+    try:
+        with pytest.raises(StreamProtocolParseError) as caught:
+            machine.next_packet()
+        assert str(machine.close_reason) == str(caught.value)
+        del serializer, machine, caught
+        assert is_there() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.row("K11")

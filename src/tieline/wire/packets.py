@@ -309,7 +309,7 @@ class PacketConnection(PacketSending):
     def _told(self, fault: Exception) -> Exception:
         error = fault if type(fault) is RuntimeError else parse_error(fault)
         if self._decoder.is_broken and not self.received:
-            self._end(error)
+            self._end(told_anew(error))
             self.must_settle = True
         elif self.accepted and self.last_received is not None and self._end_of_patience(self.last_received):
             self.must_settle = True  # so many came at once: they are decoded one by one as they are taken
