@@ -70,10 +70,10 @@ class AsyncUnixDatagramClient(UnixFacts, AsyncDatagramClient[SentT_contra, Recei
             raise
 
     async def send_packet(self, packet: SentT_contra, /, *, ancillary_data: SocketAncillary | None = None) -> None:
-        """Send a packet with *ancillary_data*; see `tieline.clients.AsyncUDPNetworkClient.send_packet`.
+        """Send a packet, with *ancillary_data* attached; see `tieline.clients.AsyncUDPNetworkClient.send_packet`.
 
         Raises:
-            OSError: EMSGSIZE: the packet is too long for its socket, or the control data does not fit.
+            OSError: EMSGSIZE: the packet is too long for the socket, or the ancillary data is too large.
             TypeError: *ancillary_data* is not a `tieline.socket.SocketAncillary`.
         """
         await self._send(packet, checked_ancillary(ancillary_data))
@@ -81,16 +81,16 @@ class AsyncUnixDatagramClient(UnixFacts, AsyncDatagramClient[SentT_contra, Recei
     async def recv_packet(
         self, *, ancillary_data: SocketAncillary | None = None, ancillary_bufsize: int | None = None
     ) -> ReceivedT_co:
-        """Return the next packet, and put its control data into *ancillary_data*.
+        """Return the next packet, and store its ancillary data in *ancillary_data*.
 
         Args:
-            ancillary_data: The container; None = control data is not wanted, and files are not received.
-            ancillary_bufsize: The room for control data in bytes; None = 8192. What does not fit is lost, and the
-                container says so.
+            ancillary_data: The container; None = no ancillary data, and no file descriptors, are received.
+            ancillary_bufsize: The size of the buffer for ancillary data in bytes; None = 8192. What does not fit is
+                lost, and the container reports it.
 
         Raises:
             ValueError: *ancillary_bufsize* without a container, under 1 or over 1 MiB.
-            DatagramProtocolParseError: The datagram is not a packet; its control data is in the container.
+            DatagramProtocolParseError: The datagram is not a valid packet; its ancillary data is in the container.
             OSError, ClientClosedError, RuntimeError: As of `tieline.clients.AsyncUDPNetworkClient.recv_packet`.
         """
         room = room_for(ancillary_data, ancillary_bufsize)

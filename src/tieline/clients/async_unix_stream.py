@@ -95,24 +95,24 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
     async def recv_packet(
         self, *, ancillary_data: SocketAncillary | None = None, ancillary_bufsize: int | None = None
     ) -> ReceivedT_co:
-        """Return the next packet, and put the control data of its first bytes into *ancillary_data*.
+        """Return the next packet, and store the ancillary data of the read in *ancillary_data*.
 
-        Control data of packets that are received without a container is lost. If you expect any, pass a container to
-        every receive; then each receive reads once, and takes what has arrived. Control data comes with that read:
-        Linux joins data without any to the data after it that has descriptors, and reads no further. So descriptors
-        belong to the last packet that begins in the read, and the container may get them together with an earlier
-        packet that was sent without any just before. If the peer sends control data with every packet, none are joined.
+        Ancillary data that arrives with packets received without a container is lost: to get it, receive all packets
+        with one. Each such receive reads once. The system returns file descriptors with the read in which their packet
+        begins, and Linux joins that packet to earlier ones that were sent without ancillary data. So the descriptors
+        belong to the last packet that begins in the read, and the container may receive them together with an earlier
+        packet. If the peer sends ancillary data with every packet, packets are not joined.
 
         Args:
-            ancillary_data: The container; None = control data is not wanted.
-            ancillary_bufsize: The room for control data in bytes; None = 8192. What does not fit is lost, and the
-                container says so.
+            ancillary_data: The container; None = no ancillary data is received.
+            ancillary_bufsize: The size of the buffer for ancillary data in bytes; None = 8192. What does not fit is
+                lost, and the container reports it.
 
         Raises:
-            EOFError: With a container: only a part of the packet has arrived. The part is kept, and the next receive
-                goes on; its control data is in the container. (The end of the stream is an `EndOfStream`.)
+            EOFError: With a container: only a part of the packet has arrived. It is kept, the next receive continues
+                with it, and its ancillary data is in the container. (The end of the stream raises `EndOfStream`.)
             ValueError: *ancillary_bufsize* without a container, under 1 or over 1 MiB.
-            BusyResourceError: Several receive at the same time, and one of them has a container.
+            BusyResourceError: Others receive at the same time, and at least one of them with a container.
             ConnectionLost, ClientClosedError, StreamProtocolParseError, RuntimeError: As of
                 `tieline.clients.AsyncTCPNetworkClient.recv_packet`.
         """
@@ -173,15 +173,15 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
     # --- sending, closing ----------------------------------------------------------------------------------------
 
     async def send_packet(self, packet: SentT_contra, /, *, ancillary_data: SocketAncillary | None = None) -> None:
-        """Send a packet, with *ancillary_data* beside its first byte.
+        """Send a packet, with *ancillary_data* attached to its first byte.
 
-        It waits until everything sent before has left; senders get their turn in order. Descriptors may be closed as
-        soon as this returns.
+        It is sent when all earlier packets have been sent; concurrent senders take turns in order. File descriptors may
+        be closed as soon as this returns.
 
         Raises:
-            OSError: EMSGSIZE: the control data does not fit.
+            OSError: EMSGSIZE: the ancillary data is too large.
             TypeError: *ancillary_data* is not a `tieline.socket.SocketAncillary`.
-            ValueError: The packet has no bytes.
+            ValueError: The packet is empty.
             ConnectionLost, ClientClosedError, LocalProtocolError, RuntimeError: As of
                 `tieline.clients.AsyncTCPNetworkClient.send_packet`.
         """

@@ -29,9 +29,10 @@ __all__ = ["DatagramClient"]
 
 
 class DatagramClient(Client[SentT_contra, ReceivedT_co]):
-    """A packet client over datagrams; see its subclasses.
+    """The base of packet clients over datagrams, in blocking code.
 
-    Any number of threads may use it at once: some send while others receive, and to close it waits for none of them.
+    Any number of threads may use it at the same time: some send while others receive, and `close` waits for none of
+    them.
     """
 
     __slots__ = ("_faults", "_packets")
@@ -70,17 +71,17 @@ class DatagramClient(Client[SentT_contra, ReceivedT_co]):
     # --- packets -------------------------------------------------------------------------------------------------
 
     def send_packet(self, packet: SentT_contra, /, *, timeout: float | None = None) -> None:
-        """Send a packet as one datagram. Whether it arrives is not reported.
+        """Send a packet as one datagram. Whether it arrives is unknown.
 
         Raises:
-            SendTimeout: The system has not taken it within *timeout* seconds (0 = do not wait; None = unlimited);
+            SendTimeout: The system did not accept it within *timeout* seconds (0 = do not wait; None = unlimited);
                 nothing was sent.
             ClientClosedError: The client is closed, or was closed meanwhile.
-            ConnectionRefusedError: Nobody listens at the peer's address, as ICMP reported for an earlier packet, and
-                this one was not sent. The client stays usable, since somebody may listen later. On a Unix socket:
-                nobody listens at the peer's path now; packets are still received only from the peer.
+            ConnectionRefusedError: Nobody received an earlier packet (reported by ICMP), and this one was not sent. The
+                client remains usable, since the peer may appear later. Over a Unix socket: nobody listens at the peer's
+                path now; only packets from the original peer are received all the same.
             OSError: EMSGSIZE: the packet is too long for a datagram.
-            ConnectionLost: The proxy has gone.
+            ConnectionLost: The connection to the proxy is lost.
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
             ValueError: *timeout* is negative, or not a number.
         """
@@ -93,9 +94,9 @@ class DatagramClient(Client[SentT_contra, ReceivedT_co]):
             raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=False)
 
     def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
-        """Send packets, one datagram each; none if one cannot be serialized. Otherwise as `send_packet`.
+        """Send packets, one datagram each; none if one of them cannot be serialized. Otherwise as `send_packet`.
 
-        If it fails in between, the packets before were sent; after a timeout, ``sent_before`` says how many.
+        If sending fails, the packets before have been sent; with `SendTimeout`, ``sent_before`` is their number.
         """
         end = until(timeout)
         engine = self._open()
@@ -118,13 +119,13 @@ class DatagramClient(Client[SentT_contra, ReceivedT_co]):
     def recv_packet(self, *, timeout: float | None = None) -> ReceivedT_co:
         """Return the next packet.
 
-        Several threads may wait: they get one packet each. Unread datagrams wait in the system, which drops them when
-        there are too many.
+        Several threads may wait; each gets one packet. Packets that nobody receives stay in the system's buffer, which
+        drops what does not fit.
 
         Raises:
             TimeoutError: None within *timeout* seconds (0 = do not wait; None = unlimited).
             DatagramProtocolParseError: The peer sent an invalid packet; the next call gives the next one.
-            ConnectionRefusedError: Nobody listens at the peer's address, as ICMP reported. The client stays usable.
+            ConnectionRefusedError: Nobody received an earlier packet (reported by ICMP). The client remains usable.
             ClientClosedError: The client is closed, or was closed meanwhile.
             ConnectionLost: The proxy has gone.
             RuntimeError: The serializer failed; see ``__cause__``.
@@ -133,9 +134,9 @@ class DatagramClient(Client[SentT_contra, ReceivedT_co]):
         return self._receive(timeout)
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
-        """Wait for at least one packet, and return all that have arrived, up to a number. Otherwise as `recv_packet`.
+        """Wait for a packet, and return all that have arrived, up to a maximum. Otherwise as `recv_packet`.
 
-        A fault after the first packet is raised by the next call.
+        An error after the first packet is raised by the next call.
         """
         first = self._receive(timeout)
         return taken(self._engine, self._packets, first, self._faults)
@@ -156,9 +157,9 @@ class DatagramClient(Client[SentT_contra, ReceivedT_co]):
     # --- the end -------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the client; received packets that nobody took are dropped. There is no unsent data to wait for.
+        """Close the client. Packets that were not received are dropped; those that were sent are with the system.
 
-        It waits for no other thread: those that send or receive get a `ClientClosedError`. Closing twice is fine.
+        It waits for no other thread. Threads that send or receive get a `ClientClosedError`. May be called again.
         """
         self.abort()
 

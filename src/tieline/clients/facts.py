@@ -33,12 +33,12 @@ class _Facts:
 
 
 class InternetFacts(_Facts):
-    """Of TCP and UDP."""
+    """The address methods of clients over TCP and UDP."""
 
     __slots__ = ()
 
     def get_local_address(self) -> SocketAddress:
-        """Return the socket's own address.
+        """Return the local address of the socket.
 
         Raises:
             ClientClosedError: The client is closed.
@@ -47,7 +47,7 @@ class InternetFacts(_Facts):
         return _address(self.get_extra_info("sockname"))
 
     def get_remote_address(self) -> SocketAddress:
-        """Return the address that the socket is connected to; through a proxy, for UDP the target, for TCP the proxy.
+        """Return the address of the peer; through a proxy, that of the target for UDP, and that of the proxy for TCP.
 
         Raises:
             ClientClosedError, OSError: As of `get_local_address`.
@@ -56,12 +56,12 @@ class InternetFacts(_Facts):
 
 
 class UnixFacts(_Facts):
-    """Of Unix sockets."""
+    """The address methods of clients over Unix sockets."""
 
     __slots__ = ()
 
     def get_local_name(self) -> UnixSocketAddress:
-        """Return the socket's own name.
+        """Return the local path of the socket.
 
         Raises:
             ClientClosedError: The client is closed.
@@ -70,7 +70,7 @@ class UnixFacts(_Facts):
         return UnixSocketAddress.from_raw(self.get_extra_info("sockname"))
 
     def get_peer_name(self) -> UnixSocketAddress:
-        """Return the name of the socket at the other end.
+        """Return the path of the peer's socket.
 
         Raises:
             ClientClosedError, OSError: As of `get_local_name`.
@@ -79,17 +79,17 @@ class UnixFacts(_Facts):
 
 
 class CredentialFacts(_Facts):
-    """Of Unix stream sockets."""
+    """The credentials method of clients over Unix stream sockets."""
 
     __slots__ = ()
 
     def get_peer_credentials(self) -> UnixCredentials:
-        """Return who was at the other end when it connected or listened, as the system knows: pid, uid, gid.
+        """Return the credentials of the peer at the time when it connected or listened: pid, uid and gid.
 
         Raises:
             ClientClosedError: The client is closed.
-            OSError: It is not connected, or the connection is gone (ENOTCONN).
-            UnsupportedOperation: The system does not tell.
+            OSError: The client is not connected, or no longer (ENOTCONN).
+            UnsupportedOperation: The platform does not provide them.
         """
         sock: socket.socket | None = self.get_extra_info("socket")
         cause: OSError | None = None

@@ -29,36 +29,37 @@ async def create_datagram_endpoint(
     proxy: Any = None,
     nursery: object = None,
 ) -> tuple[Any, Any]:
-    """Open a datagram socket, and return (transport, protocol) after ``connection_made``.
+    """Open a datagram socket, call ``connection_made`` of the protocol, and return (transport, protocol).
 
-    Like the method of an asyncio event loop, and the same on all runtimes: ``sendto`` raises for a datagram that is too
-    long, empty ones are sent and delivered, a refusal (ICMP) is reported to ``error_received`` and the socket stays
-    usable, and the transport has ``pause_reading``, ``resume_reading`` and the limits of a write buffer.
+    This is like the method of an asyncio event loop. On all runtimes, ``sendto`` raises for a datagram that is too
+    long, empty datagrams are sent and delivered, a refusal (ICMP) is reported to ``error_received`` and the socket
+    stays usable, and the transport has ``pause_reading``, ``resume_reading`` and write buffer limits.
 
     Args:
-        protocol_factory: Returns the protocol: a `tieline.transports.DatagramCallbacks`, or asyncio's DatagramProtocol.
-        local_addr: Where to receive: (host, port), where a host of None is all interfaces; the path of a Unix socket;
-            or a `UDP` or `UnixDatagram`. None = the system chooses.
-        remote_addr: What to connect to, in the same form: then ``sendto(data)`` sends there, and the system drops
-            datagrams from anybody else. All addresses of a name are tried. None = each ``sendto`` takes an address.
-        family: The address family; 0 = as the addresses have it.
-        proto: The protocol number; 0 is the usual one.
-        flags: The resolver's flags (``socket.AI_...``).
+        protocol_factory: Returns the protocol: a `tieline.transports.DatagramCallbacks` or asyncio's DatagramProtocol.
+        local_addr: The address to bind: (host, port), where a host of None is all interfaces; the path of a Unix
+            socket; or a `UDP` or `UnixDatagram` endpoint. None = the system chooses.
+        remote_addr: The address to connect to, given in the same way: ``sendto(data)`` then sends to it, and the system
+            drops datagrams from any other address. All addresses of a host are tried. None = not connected: each
+            ``sendto`` takes an address.
+        family: The address family; 0 = any.
+        proto: The protocol number; 0 = the default.
+        flags: The flags of the resolver (``socket.AI_...``).
         reuse_port: Let several sockets listen on one port (SO_REUSEPORT).
-        allow_broadcast: Let datagrams be sent to broadcast addresses.
-        sock: A socket to use instead; it excludes all of the above. It belongs to this function from the call on, even
-            if that fails.
-        proxy: A SOCKS5 proxy, or its URL, to relay the datagrams. It looks up names of targets, including those given
-            to ``sendto``.
-        nursery: On trio the nursery that the transport lives in; None elsewhere.
+        allow_broadcast: Allow sending to broadcast addresses (SO_BROADCAST).
+        sock: A socket to use instead; it excludes all of the above. It belongs to the transport from the call on, and
+            is closed if the call fails.
+        proxy: A SOCKS5 proxy, or its URL, that relays the datagrams: it resolves the names of targets, including those
+            passed to ``sendto``.
+        nursery: On trio, the nursery for the transport; None elsewhere.
 
     Cancelling leaves nothing behind.
 
     Raises:
-        OSError: The socket cannot be opened: of the class that all attempts have in common; `socket.gaierror`: no such
-            host; `SOCKSError`: the proxy refuses.
+        OSError: The socket cannot be opened: of the class that all attempts have in common; `socket.gaierror`: the host
+            cannot be resolved; `SOCKSError`: the proxy refuses.
         ValueError: Invalid arguments, or ones that exclude each other.
-        TypeError: One of the wrong type.
+        TypeError: An argument has the wrong type.
     """
     backend = current_backend()
     wanted = asked(

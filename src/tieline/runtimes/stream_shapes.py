@@ -119,13 +119,13 @@ class StreamWriter(Protocol):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
     ) -> None:
-        """Switch to TLS: as the server if the connection was accepted, else as the client.
+        """Upgrade the connection to TLS: as the server if the connection was accepted, otherwise as the client.
 
-        Like `tieline.start_tls`, with the same arguments and errors. Data that the reader has not returned yet counts
-        as the beginning of TLS, so text that somebody has injected after the peer's "go ahead" breaks the handshake.
-        **Dangerous:** data that it has returned came in plain text, from anybody; do not trust it more after the
-        handshake. And a writer of asyncio's own (``asyncio.open_connection``) lets its reader return plain text from
-        before the handshake as if it had come over TLS.
+        Arguments and errors are those of `tieline.start_tls`. Data that the reader has not returned yet is taken as the
+        beginning of TLS, so plain text that an attacker has injected makes the handshake fail. **Dangerous:** data that
+        the reader has returned before was plain text, from anybody on the network; do not trust it after the handshake.
+        A writer of ``asyncio.open_connection`` keeps plain text that has arrived, and its reader returns it after the
+        handshake as if it had arrived over TLS.
         """
 
     def is_closing(self) -> bool:

@@ -113,12 +113,12 @@ def _logger(name: str) -> logging.Logger:
 
 
 class AsyncNetworkServer(Serving):
-    """Listens, and handles what comes; an async context manager that listens and shuts down.
+    """The base of packet servers on asyncio and trio: an async context manager that listens and shuts down.
 
     Attributes:
-        endpoint: Where it is to listen.
-        limits: What peers may cost.
-        handed: What the handler is called with, for texts.
+        endpoint: The endpoint to listen on.
+        limits: The limits on what peers may use.
+        handed: The names of the arguments of the handler, for error messages.
     """
 
     _at_work: set[Any]
@@ -153,8 +153,9 @@ class AsyncNetworkServer(Serving):
         """Start to listen. Cancelling leaves nothing behind.
 
         Args:
-            nursery: On trio the nursery for the server and its handlers: it does not end before they do, and cancelling
-                it aborts them all. (``async with`` and `serve_forever` bring their own.) None elsewhere.
+            nursery: On trio, the nursery for the server and its handlers: it does not end before they do, and
+                cancelling it aborts all connections. (``async with`` and `serve_forever` bring their own.) None
+                elsewhere.
 
         Raises:
             OSError: The address cannot be used.

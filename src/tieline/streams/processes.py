@@ -32,22 +32,22 @@ async def subprocess_exec(
 ) -> tuple[SubprocessTransport, ProtocolT]:
     """Start *program* with *args*, and return (transport, protocol), like the method of an asyncio event loop.
 
-    The protocol is called with ``pipe_data_received``, ``pipe_connection_lost`` and ``process_exited``; see
-    `tieline.transports.SubprocessProtocol`; and with ``connection_lost(None)`` when the process has ended and all of
+    The callbacks of the protocol are ``pipe_data_received``, ``pipe_connection_lost`` and ``process_exited``; see
+    `tieline.transports.SubprocessProtocol`. ``connection_lost(None)`` is called when the process has ended and all of
     its pipes are closed. ``transport.get_pipe_transport(0)`` writes to its input. Cancelling leaves nothing behind.
 
     Args:
-        protocol_factory: Returns the protocol.
-        program: The program, which is searched for in PATH. No shell is involved.
+        protocol_factory: Returns the protocol; called without arguments.
+        program: The program, searched in PATH. No shell is involved.
         args: Its arguments.
         stdin: As for `subprocess.Popen`; so are *stdout* and *stderr*.
-        nursery: On trio the nursery that the process lives in; cancelling it kills the process. None elsewhere.
-        kwargs: Further arguments of `subprocess.Popen`, except for those that make the pipes text streams.
+        nursery: On trio, the nursery for the process; cancelling it kills the process. None elsewhere.
+        kwargs: Further arguments of `subprocess.Popen`, except those for text mode.
 
     Raises:
         LocalProtocolError: On trio, *nursery* is missing or closed. Nothing was started.
-        OSError: It cannot be started. FileNotFoundError: there is no such program.
-        ValueError: An argument that is not for unbuffered pipes of bytes.
+        OSError: The program cannot be started (FileNotFoundError: it does not exist).
+        ValueError: An argument for text mode or buffering.
     """
     given = popen_arguments((program, *args), stdin, stdout, stderr, kwargs)
     started: tuple[Any, Any] = await current_backend().subprocess_exec(protocol_factory, given, nursery=nursery)

@@ -25,32 +25,33 @@ async def start_tls(
     ssl_handshake_timeout: float | None = None,
     ssl_shutdown_timeout: float | None = None,
 ) -> Transport:
-    """Switch to TLS, and return the new transport after the handshake; the old *transport* is used up.
+    """Upgrade a connection to TLS, and return the new transport after the handshake; *transport* is no longer usable.
 
-    Like the method of an asyncio event loop. Everything written before is sent first, in plain text; *protocol* is told
-    to pause writing, and must not write during the handshake. There is no second ``connection_made``, and reading that
-    was paused stays paused. All data that arrived before came in plain text, and may have been sent by anybody: a
-    *protocol* that has kept some of it must discard it now.
+    This is like the method of an asyncio event loop. Data written before is sent before, in plain text. During the
+    handshake, ``pause_writing`` of *protocol* is in effect. ``connection_made`` is not called again, and a paused
+    transport stays paused. All data received before was plain text, and anybody on the network may have sent it: a
+    *protocol* that keeps some of it for later must discard it now.
 
     If the handshake fails, or this is cancelled, the connection is lost, and ``connection_lost`` of *protocol* is
     called.
 
     Args:
-        transport: An open stream transport, as returned by `create_connection`, or passed by a server to its protocols.
-        protocol: Its protocol, or another one that receives the data from now on.
-        sslcontext: The settings: a `TLS` value, True for `TLS()`, or an ``ssl.SSLContext``.
-        server_side: Whether this side answers the handshake.
-        server_hostname: The name that the certificate must contain. A client must give one, here or in the `TLS` value,
-            since the host is not known here. **Dangerous:** ``""`` turns the check off.
+        transport: The open transport of a stream, from `create_connection` or from a server.
+        protocol: Its protocol, or another one that receives all further callbacks.
+        sslcontext: How to encrypt: a `TLS` value, True for `TLS()`, or an ``ssl.SSLContext``.
+        server_side: Whether this side is the TLS server.
+        server_hostname: The name that the certificate must contain. Required on the client, here or in the `TLS` value,
+            since the host is not known. **Dangerous:** ``""`` turns the check off.
         ssl_handshake_timeout: Seconds for the handshake; None = 60.
         ssl_shutdown_timeout: Seconds for the peer's part in closing TLS; None = 5.
 
     Raises:
-        ValueError: There is no name to check, or there are no settings for this side. Nothing was sent.
-        TypeError: One is of the wrong type.
+        ValueError: There is no name to check, or the settings are not for this side. Nothing was sent.
+        TypeError: An argument has the wrong type.
         ClosedError: The connection is closed.
-        OSError: The handshake failed: the other side is not trusted, or does not speak TLS, or the connection was lost.
-        TimeoutError: Not within *ssl_handshake_timeout*.
+        OSError: The handshake failed: the peer's certificate is not trusted, the peer does not speak TLS, or the
+            connection was lost.
+        TimeoutError: The handshake took longer than *ssl_handshake_timeout*.
     """
     backend = current_backend()
     settings = settings_to_start(

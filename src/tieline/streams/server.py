@@ -26,9 +26,9 @@ __all__ = ["StreamServer", "create_server", "create_unix_server"]
 
 
 class StreamServer:
-    """Listening sockets, with the methods of asyncio's servers. Made by `create_server`, `start_server` and the like.
+    """A server with the interface of ``asyncio.Server``; returned by `create_server`, `start_server` and the like.
 
-    ``async with`` closes it at the end; it leaves the connections alone, and so does `close`.
+    ``async with`` closes it at the end. Closing does not affect its connections.
     """
 
     __slots__ = ("_is_serving_forever", "_listener")
@@ -42,46 +42,46 @@ class StreamServer:
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
-        """The listening sockets, for inspection; none when it is closed."""
+        """The listening sockets, for information; empty when the server is closed."""
         return () if self._is_closed() else self._listener.sockets
 
     @property
     def endpoints(self) -> Sequence[Endpoint]:
-        """Where it actually listens, with numeric hosts and the port that the system chose."""
+        """The addresses on which it listens, with numeric hosts and the actual port."""
         return self._listener.endpoints
 
     def is_serving(self) -> bool:
-        """Return whether connections are accepted."""
+        """Return whether the server accepts connections."""
         return self._listener.is_serving()
 
     def _is_closed(self) -> bool:
         return any(sock.fileno() < 0 for sock in self._listener.sockets)
 
     def close(self) -> None:
-        """Stop listening at once, and remove its own socket file; connections go on. Harmless when repeated."""
+        """Stop listening, and remove its socket file. Connections stay open. May be called again."""
         self._listener.close()
 
     async def wait_closed(self) -> None:
-        """Wait until it is closed. Connections are not waited for, unlike with asyncio's from CPython 3.12 on."""
+        """Wait until the server is closed. Unlike asyncio's from CPython 3.12 on, it does not wait for connections."""
         await self._listener.wait_closed()
 
     async def start_serving(self) -> None:
-        """Accept connections from now on; harmless when repeated.
+        """Start to accept connections. May be called again.
 
         Raises:
-            LocalProtocolError: It is closed.
+            LocalProtocolError: The server is closed.
         """
         if self._is_closed():
             raise LocalProtocolError("the server is closed")
         self._listener.start()
 
     async def serve_forever(self) -> None:
-        """Accept connections until it is closed, which it is when this is cancelled.
+        """Accept connections until the server is closed. Cancelling this closes it.
 
-        It returns when somebody else closes the server. (asyncio's own then raises CancelledError.)
+        It returns when the server is closed by other code. (``asyncio.Server`` raises CancelledError then.)
 
         Raises:
-            LocalProtocolError: It is closed already, or another task is in this method.
+            LocalProtocolError: The server is closed, or another task is in `serve_forever`.
         """
         if self._is_serving_forever:
             raise LocalProtocolError("the server is in serve_forever() already")
@@ -122,8 +122,8 @@ async def create_server(
 ) -> StreamServer:
     """Listen, and create a protocol for each connection, like the method of an asyncio event loop.
 
-    All addresses are bound, or none. Cancelling leaves nothing behind. While the process is out of descriptors,
-    accepting pauses.
+    Either all addresses are bound, or none. Cancelling leaves nothing behind. While the process has no free file
+    descriptors, accepting pauses.
 
     Args:
         protocol_factory: Returns the protocol of a connection: of a class of ``tieline.transports``, of asyncio's, or
@@ -132,25 +132,23 @@ async def create_server(
         port: The port; 0 or None = the system chooses one, the same for all hosts.
         family: As `TCP.family`.
         flags: As `TCP.flags`.
-        sock: A bound stream socket, listening or not, in place of *host* and *port*; each socket needs a server of its
-            own. It belongs to the server as soon as the arguments have been checked.
-        fd: The same as a descriptor, such as one that systemd passes (3 is the first of ``LISTEN_FDS``).
+        sock: A bound stream socket, listening or not, in place of *host* and *port*. It belongs to the server as soon
+            as the arguments have been checked.
+        fd: The same as a file descriptor, such as one passed by systemd (3 is the first of ``LISTEN_FDS``).
         backlog: As `TCP.backlog`.
-        ssl: How connections are encrypted: a `TLS` value with a certificate, or an ``ssl.SSLContext``; None = not at
-            all.
+        ssl: How connections are encrypted: a `TLS` value with a certificate, or an ``ssl.SSLContext``; None = no TLS.
         reuse_port: As `TCP.reuse_port`.
-        ssl_handshake_timeout: Seconds for the TLS handshake of a connection; None = 10. At most 100 handshakes may be
-            in progress at once: one more ends the oldest.
+        ssl_handshake_timeout: Seconds for the TLS handshake of a connection; None = 10. At most 100 handshakes run at
+            once: a further one aborts the oldest.
         ssl_shutdown_timeout: Seconds for the peer's part in closing TLS; None = 5.
-        start_serving: False = connections wait until `StreamServer.start_serving` or `StreamServer.serve_forever` is
-            called.
-        nursery: On trio the nursery that the server and its connections live in; None elsewhere.
+        start_serving: False = connections wait until `StreamServer.start_serving` or `StreamServer.serve_forever`.
+        nursery: On trio, the nursery for the server and its connections; None elsewhere.
 
     Raises:
         ValueError: Invalid arguments, or ones that exclude each other, or *nursery* on asyncio. Nothing was tried.
-        TypeError: One is of the wrong type.
+        TypeError: An argument has the wrong type.
         LocalProtocolError: On trio, *nursery* is missing or closed.
-        OSError: The address cannot be used, or a file cannot be read; the text names it.
+        OSError: An address cannot be used, or a file of the TLS settings cannot be read; the message names it.
     """
     check_callable("protocol_factory", protocol_factory)
     check_integer("backlog", backlog)
@@ -178,13 +176,13 @@ async def create_unix_server(
 ) -> StreamServer:
     """Listen on a Unix socket; otherwise as `create_server`.
 
-    A socket file that a dead server left behind is replaced, that of a live server never. The server removes its own
-    file when it is closed.
+    The socket file of a server that no longer runs is replaced; that of a running server never is. The server removes
+    its own when it is closed.
 
     Args:
         protocol_factory: As there.
-        path: The path of the socket file that is created; ``@name`` (or with a leading NUL) is a name in Linux's
-            abstract namespace. Excludes *sock*.
+        path: The path of the socket file; ``@name`` (or with a leading NUL) in Linux's abstract namespace. Excludes
+            *sock*.
         sock: A bound Unix stream socket.
         mode: As `UnixStream.mode`. (With asyncio's own function, the umask decides who may connect.)
         backlog: As there.
