@@ -40,7 +40,7 @@ LONGEST_DRAIN: Final = 1.0
 
 
 class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
-    """A client that sends and receives packets, on asyncio or trio. ``async with`` connects and closes it."""
+    """The base of packet clients on asyncio and trio. ``async with`` connects and closes it."""
 
     __slots__ = ("__weakref__",)
 
@@ -72,14 +72,14 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
 
     @abstractmethod
     def is_connected(self) -> bool:
-        """Return whether it is connected."""
+        """Return whether the client is connected."""
 
     @abstractmethod
     async def wait_connected(self) -> None:
-        """Connect, unless that was done. Tasks that call this at the same time share one attempt.
+        """Connect, unless the client is connected already. Concurrent calls share one attempt.
 
         Raises:
-            OSError: The peer cannot be reached. You may try again.
+            OSError: The peer cannot be reached. The call may be repeated.
             ClientClosedError: The client is closed, or was closed meanwhile.
         """
 
@@ -89,9 +89,9 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Close the client: unsent data is sent, and received packets that nobody took are dropped.
+        """Close the client: packets that were sent are written, packets that were not received are dropped.
 
-        If cancelled, it closes at once. Closing twice is fine.
+        If this is cancelled, the client closes at once. May be called again.
         """
 
     @abstractmethod
@@ -108,16 +108,16 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
         """Return the next packet; wait for it."""
 
     async def recv_packets(self) -> list[ReceivedT_co]:
-        """Wait for at least one packet, and return all that have arrived; by default, only one."""
+        """Wait for a packet, and return the packets that have arrived; by default, only the first."""
         return [await self.recv_packet()]
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return information about the connection, by *name*: by default nothing."""
+        """Return information about the connection, or *default* if there is none by that name."""
         return default
 
     @abstractmethod
     def backend(self) -> AsyncBackend:
-        """Return the runtime that the client is for."""
+        """Return the backend of the client."""
 
     def _recv_within(self, seconds: float | None) -> Coroutine[Any, Any, ReceivedT_co]:
         """Return the next packet, for an iterator; by `recv_packet`, unless a class has a shorter way that is the same.
@@ -207,7 +207,7 @@ class _Packets(Generic[PacketT]):
 
 
 class AbstractNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
-    """A client that sends and receives packets, in blocking code. ``with`` closes it."""
+    """The base of packet clients in blocking code. ``with`` closes it."""
 
     __slots__ = ("__weakref__",)
 
@@ -231,7 +231,7 @@ class AbstractNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
 
     @abstractmethod
     def close(self) -> None:
-        """Close the client. Closing twice is fine."""
+        """Close the client. May be called again."""
 
     @abstractmethod
     def send_packet(self, packet: SentT_contra, /, *, timeout: float | None = None) -> None:
@@ -248,16 +248,16 @@ class AbstractNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
         """Return the next packet; wait for it."""
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
-        """Wait for at least one packet, and return all that have arrived; by default, only one."""
+        """Wait for a packet, and return the packets that have arrived; by default, only the first."""
         return [self.recv_packet(timeout=timeout)]
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return information about the connection, by *name*: by default nothing."""
+        """Return information about the connection, or *default* if there is none by that name."""
         return default
 
     @abstractmethod
     def fileno(self) -> int:
-        """Return the number of the socket; -1 when the client is closed."""
+        """Return the file descriptor of the socket; -1 when the client is closed."""
 
     def __iter__(self) -> Iterator[ReceivedT_co]:
         """Return an iterator over all packets that come; see `iter_received_packets`."""
@@ -266,7 +266,7 @@ class AbstractNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
     def iter_received_packets(self, *, timeout: float | None = 0) -> Iterator[ReceivedT_co]:
         """Yield packets as they arrive, until the peer ends its stream, this side closes, or the time is up.
 
-        Several threads may take from one iterator.
+        Several threads may use the same iterator.
 
         Args:
             timeout: Seconds to wait, for all packets together; the time between two iterations does not count. 0 = only

@@ -26,7 +26,7 @@ __all__ = ["AsyncDatagramClient"]
 
 
 class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
-    """A packet client over datagrams; see its subclasses."""
+    """The base of packet clients over datagrams, on asyncio and trio."""
 
     __slots__ = ("_asked", "_faults", "_packets", "_route")
 
@@ -81,18 +81,18 @@ class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
     # --- packets -------------------------------------------------------------------------------------------------
 
     async def send_packet(self, packet: SentT_contra, /) -> None:
-        """Send a packet as one datagram; connect first if that was not done.
+        """Send a packet as one datagram; connect first if necessary.
 
-        Waits while the system has no room. If cancelled, nothing was sent. Whether it arrives is not reported. Senders
-        take turns in the order in which they called.
+        Waits while the system accepts no datagram; concurrent senders take turns in order. If this is cancelled,
+        nothing was sent. Whether the packet arrives is unknown.
 
         Raises:
             ClientClosedError: The client is closed.
-            ConnectionRefusedError: Nobody listens at the peer's address, as ICMP reported for an earlier packet, and
-                this one was not sent. The client stays usable, since somebody may listen later. On a Unix socket:
-                nobody listens at the peer's path now; packets are still received only from the peer.
+            ConnectionRefusedError: Nobody received an earlier packet (reported by ICMP), and this one was not sent. The
+                client remains usable, since the peer may appear later. Over a Unix socket: nobody listens at the peer's
+                path now; only packets from the original peer are received all the same.
             OSError: EMSGSIZE: the packet is too long for a datagram.
-            ConnectionLost: The proxy has gone.
+            ConnectionLost: The connection to the proxy is lost.
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
         """
         await self._send(packet, None)
@@ -103,9 +103,9 @@ class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
         await engine.send(self._packets.made(packet), ancillary)
 
     async def send_packets(self, packets: Iterable[SentT_contra], /) -> None:
-        """Send packets, one datagram each; none if one cannot be serialized. Otherwise as `send_packet`.
+        """Send packets, one datagram each; none if one of them cannot be serialized. Otherwise as `send_packet`.
 
-        If it fails or is cancelled in between, the packets before were sent.
+        If sending fails or is cancelled, the packets before have been sent.
         """
         engine = self._engine or await self._connected()
         engine.check_open()
@@ -113,24 +113,24 @@ class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
             await engine.send(datagram)
 
     async def recv_packet(self) -> ReceivedT_co:
-        """Return the next packet; connect first if that was not done.
+        """Return the next packet; connect first if necessary.
 
-        Several tasks may wait: they get one packet each, in the order in which they called. Cancelling loses nothing.
-        Unread datagrams wait in the system, which drops them when there are too many.
+        Several tasks may wait; each gets one packet, in order. Cancelling loses no packet. Packets that nobody receives
+        stay in the system's buffer, which drops what does not fit.
 
         Raises:
             DatagramProtocolParseError: The peer sent an invalid packet; the next call gives the next one.
-            ConnectionRefusedError: Nobody listens at the peer's address, as ICMP reported. The client stays usable.
+            ConnectionRefusedError: Nobody received an earlier packet (reported by ICMP). The client remains usable.
             ClientClosedError: The client is closed.
-            ConnectionLost: The proxy has gone.
+            ConnectionLost: The connection to the proxy is lost.
             RuntimeError: The serializer failed; see ``__cause__``.
         """
         return await self._receive(None)
 
     async def recv_packets(self) -> list[ReceivedT_co]:
-        """Wait for at least one packet, and return all that have arrived, up to a number. Otherwise as `recv_packet`.
+        """Wait for a packet, and return all that have arrived, up to a maximum. Otherwise as `recv_packet`.
 
-        A fault after the first packet is raised by the next call.
+        An error after the first packet is raised by the next call.
         """
         first = await self._receive(None)
         assert self._engine is not None
@@ -163,14 +163,14 @@ class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
     # --- the end -------------------------------------------------------------------------------------------------
 
     async def aclose(self) -> None:
-        """Close the client; received packets that nobody took are dropped. There is no unsent data to wait for.
+        """Close the client. Packets that were not received are dropped; those that were sent are with the system.
 
-        Tasks that wait to send or to receive get a `ClientClosedError`. Closing twice is fine.
+        Tasks that wait to send or to receive get a `ClientClosedError`. May be called again.
         """
         self.abort()
 
     def abort(self) -> None:
-        """Close at once, which is the same as `aclose` here."""
+        """Close at once: the same as `aclose` without waiting."""
         self._close_before()
         if self._engine is not None:
             self._engine.close()

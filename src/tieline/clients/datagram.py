@@ -127,7 +127,7 @@ class DatagramClient(Client[SentT_contra, ReceivedT_co]):
             DatagramProtocolParseError: The peer sent an invalid packet; the next call gives the next one.
             ConnectionRefusedError: Nobody received an earlier packet (reported by ICMP). The client remains usable.
             ClientClosedError: The client is closed, or was closed meanwhile.
-            ConnectionLost: The proxy has gone.
+            ConnectionLost: The connection to the proxy is lost.
             RuntimeError: The serializer failed; see ``__cause__``.
             ValueError: *timeout* is negative, or not a number.
         """

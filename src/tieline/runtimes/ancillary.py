@@ -36,10 +36,10 @@ _MOST_FILES: Final = 253
 
 @dataclass(frozen=True, slots=True)
 class SCMRights:
-    """Open files.
+    """Open files that are passed to another process (SCM_RIGHTS).
 
     Attributes:
-        fds: Their descriptors.
+        fds: Their file descriptors.
     """
 
     fds: tuple[int, ...]
@@ -47,24 +47,23 @@ class SCMRights:
 
 @dataclass(frozen=True, slots=True)
 class SCMCredentials:
-    """Who sent it, as the system has checked.
+    """The credentials of the sender, which the system has verified (SCM_CREDENTIALS).
 
     Attributes:
-        credentials: Process, user and group.
+        credentials: The process, user and group.
     """
 
     credentials: UnixCredentials
 
 
 class SocketAncillary:
-    """What goes beside data: to be filled and sent, or received and taken out.
+    """Ancillary data of a Unix socket: file descriptors and credentials, to be sent or received.
 
-    Descriptors that are added stay yours. Received ones belong to the container until they are taken, by `messages` or
-    `iter_fds`: then they are yours to close. Those that nobody took are closed by `clear`, or when the container is
-    dropped.
+    File descriptors that you add stay yours. Received ones belong to the container until you take them with `messages`
+    or `iter_fds`: then you must close them. The others are closed by `clear`, or when the container is deleted.
 
     Attributes:
-        is_truncated: Some of what was sent is lost: there was no room for it.
+        is_truncated: Whether some of the received ancillary data was lost because the buffer was too small.
     """
 
     __slots__ = ("_added", "_owned", "_received", "is_truncated")
@@ -76,11 +75,11 @@ class SocketAncillary:
         self.is_truncated = False
 
     def add_fds(self, fds: Iterable[int]) -> None:
-        """Send these descriptors along: the peer gets new ones of the same open files.
+        """Add file descriptors to be sent: the peer receives new ones for the same open files.
 
         Raises:
-            TypeError: One is no int.
-            ValueError: One is negative.
+            TypeError: One of them is not an int.
+            ValueError: One of them is negative.
         """
         found = tuple(fds)
         given: tuple[object, ...] = found
@@ -93,10 +92,10 @@ class SocketAncillary:
             self._added.append(SCMRights(found))
 
     def add_creds(self, credentials: UnixCredentials | None = None) -> None:
-        """Tell who sends; None = this process. The system lets nobody but its superuser claim to be another.
+        """Add credentials to be sent; None = those of this process. Only the superuser may send others.
 
         Raises:
-            UnsupportedOperation: The platform has no such messages.
+            UnsupportedOperation: The platform does not support it.
         """
         if _CREDENTIALS < 0:
             raise UnsupportedOperation("this platform has no SCM_CREDENTIALS")
@@ -105,10 +104,10 @@ class SocketAncillary:
         self._added.append(SCMCredentials(UnixCredentials(*credentials)))
 
     def messages(self, *, allow_truncated: bool = False) -> Iterator[SCMRights | SCMCredentials]:
-        """Take out what was received, one after the other, then what was added. To be matched by class.
+        """Take out the messages that were received, one after another, then those that were added.
 
         Raises:
-            OSError: EMSGSIZE: some of it is lost, and *allow_truncated* is False. Nothing was taken.
+            OSError: EMSGSIZE: some of them were lost, and *allow_truncated* is False. Nothing was taken out.
         """
         self._check_whole(allow_truncated)
         while self._received:
@@ -116,7 +115,7 @@ class SocketAncillary:
         yield from self._added
 
     def iter_fds(self, *, allow_truncated: bool = False) -> Iterator[int]:
-        """Take out the descriptors that were received, one after the other; other messages stay.
+        """Take out the file descriptors that were received, one after another; other messages stay.
 
         Raises:
             OSError: As `messages`.

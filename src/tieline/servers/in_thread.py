@@ -26,10 +26,10 @@ __all__ = ["ServerInThread"]
 
 
 class ServerInThread:
-    """Listens, and handles what comes; a context manager that listens and shuts down. Any thread may use it.
+    """A server that runs in a private thread: a context manager that listens and shuts down. Any thread may use it.
 
     Args:
-        workers: How many plain handlers run at the same time at most; further ones wait for their turn.
+        workers: The maximum number of plain handlers that run at the same time; further ones wait for their turn.
     """
 
     _thread: LoopThread | None = None
@@ -85,18 +85,19 @@ class ServerInThread:
         return url
 
     def close(self) -> None:
-        """Stop listening; connections stay open. Harmless when not listening. Takes effect soon."""
+        """Stop listening soon, without waiting; connections stay open. Harmless when not listening."""
         self._is_closed = True
         if self._thread is not None:
             self._thread.call_soon(self._server.close)
 
     def serve_forever(self, *, handle_signals: bool = True, grace: float | None = 10.0) -> None:
-        """Listen, unless it does, and return when `close` is called or `shutdown` is done; at once if that was before.
+        """Listen, unless it does already, and return when `close` is called or `shutdown` is done; at once if that was
+        before.
 
         On SIGTERM the server shuts down as `shutdown` does, and this returns; a second SIGTERM aborts the remaining
-        connections. This works in the main thread, unless the program handles or ignores SIGTERM itself. Ctrl-C raises
-        KeyboardInterrupt here; the server goes on then, until it is shut down, as leaving the ``with`` does. If a
-        handler raises an exception to end the program, as ``sys.exit`` does, it is raised here.
+        connections. This works in the main thread, unless the program handles or ignores SIGTERM itself. Ctrl+C raises
+        KeyboardInterrupt; the server goes on until it is shut down, for instance by leaving the ``with`` block. The
+        same holds for what a handler raises to end the program, such as ``sys.exit``.
 
         Args:
             handle_signals: False = leave SIGTERM alone.
@@ -104,7 +105,7 @@ class ServerInThread:
 
         Raises:
             OSError: The address cannot be used.
-            LocalProtocolError: The server runs in the process that this one was forked from.
+            LocalProtocolError: The server listens in the process that this one was forked from.
         """
         from concurrent.futures import CancelledError  # lazily, as the thread
 
@@ -135,12 +136,12 @@ class ServerInThread:
             thread.raise_ending()
 
     def shutdown(self, deadline: float | None = 10.0) -> None:
-        """Stop listening, let running handlers finish and send their replies; after *deadline* seconds abort the rest.
+        """Stop listening, let running handlers finish and send their replies, then close all connections.
 
-        None waits without limit. Leaving the ``with`` of a server calls this. Of several calls at once, the earliest
-        deadline counts. A plain handler that is still running then cannot be stopped: it goes on, and its reply is
-        dropped. Handlers must not call this, since it waits for them. In a process that was forked from the one that
-        serves, it does nothing.
+        After *deadline* seconds the remaining connections are aborted; None = unlimited. Leaving the ``with`` of a
+        server calls this. Of several calls at once, the earliest deadline counts. A plain handler that still runs then
+        cannot be stopped: it continues, and its reply is dropped. Handlers must not call this, since it waits for them.
+        In a process that was forked from the one that serves, it does nothing.
 
         A packet server receives nothing more: a handler that waits or asks for a packet finds its client closed.
 

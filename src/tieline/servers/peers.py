@@ -20,8 +20,8 @@ __all__ = ["DatagramPeer"]
 class DatagramPeer(Generic[SentT_contra]):
     """The sender of a packet to a datagram server, to which packets can be sent.
 
-    It can be stored like an address, and used after the handler has returned, until the server is closed. It no longer
-    has the control data of the packet then.
+    It may be kept and used after the handler has returned, until the server is closed; only `ancillary_data` is None
+    then.
     """
 
     __slots__ = ("_ancillary", "_raw", "_service")
@@ -33,16 +33,16 @@ class DatagramPeer(Generic[SentT_contra]):
 
     @property
     def ancillary_data(self) -> SocketAncillary | None:
-        """The control data of the packet that the handler was called with; None = there is none, or it is not received.
+        """The ancillary data of the packet that is being handled; None if there is none or it is not received.
 
-        Servers on Unix sockets receive it if they have an *ancillary_bufsize*. It is None once the handler has
-        returned, even if the peer is stored. Descriptors that were not taken out of it by then are closed, unless the
-        container itself was stored.
+        Servers on Unix sockets receive it if they have an *ancillary_bufsize*. It is available until the handler
+        returns, then it is None. File descriptors that were not taken out of it by then are closed, unless the
+        container itself was kept.
         """
         return self._ancillary
 
     def drop_ancillary(self) -> None:
-        """Have nothing beside the packet any more, as when the handler is done."""
+        """Drop the ancillary data, as when the handler is done."""
         self._ancillary = None
 
     @property
@@ -54,19 +54,19 @@ class DatagramPeer(Generic[SentT_contra]):
         return UnixSocketAddress.from_raw(raw or "")
 
     async def send_packet(self, packet: SentT_contra, /, *, ancillary_data: SocketAncillary | None = None) -> None:
-        """Send a packet from the server's socket. Whether it arrives is not reported.
+        """Send a packet from the server's socket. Whether it arrives is unknown.
 
-        Waits while the system has no room for it, as for a Unix socket whose owner does not read.
+        Waits while the system has no room for it, for instance if the owner of a Unix socket does not read.
 
         Args:
             packet: The packet.
-            ancillary_data: The control data to send with it, on a Unix socket.
+            ancillary_data: Ancillary data to send with it, over a Unix socket; None = none.
 
         Raises:
             TypeError: *ancillary_data* is not a `tieline.socket.SocketAncillary`.
             ValueError: *ancillary_data* was given, and the socket is not a Unix socket.
-            OSError: EMSGSIZE: the packet is too long for a datagram, or the control data does not fit. EDESTADDRREQ:
-                the peer's socket has no name.
+            OSError: EMSGSIZE: the packet is too long for a datagram, or the ancillary data is too large. EDESTADDRREQ:
+                the peer's socket has no address.
             TimeoutError: There was no room within `Limits.write_timeout`.
             ClientClosedError: The server is closed.
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.

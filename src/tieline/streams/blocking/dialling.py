@@ -51,17 +51,17 @@ def create_connection(
     proxy: Any = None,
     connect_timeout: float | None = CONNECT_TIMEOUT,
 ) -> tuple[PolledTransport, ProtocolT]:
-    """Connect, and return (transport, protocol). The transport moves while it is polled: `PolledTransport.poll`.
+    """Connect, and return (transport, protocol). The transport works only while it is polled: `PolledTransport.poll`.
 
-    In this order: connect (through proxies), call *protocol_factory*, call ``connection_made`` of the protocol, return.
-    With TLS, the factory is called before the handshake and ``connection_made`` after it. If it is interrupted, it
-    leaves nothing behind.
+    In this order: connect (through proxies, and with the TLS handshake), call *protocol_factory*, call
+    ``connection_made`` of the protocol, return. With TLS, the factory is called before the handshake and
+    ``connection_made`` after it. An interrupt leaves nothing behind.
 
     Args:
         protocol_factory: Returns the protocol: of a class of ``tieline.transports``, of asyncio's, or of neither.
-        host: As for `tieline.create_connection`, like all others.
+        host: As for `tieline.create_connection`, like all other arguments.
         port: The port.
-        ssl: What encrypts the connection.
+        ssl: How the connection is encrypted.
         family: As `TCP.family`.
         proto: As `TCP.proto`.
         flags: As `TCP.flags`.
@@ -74,17 +74,17 @@ def create_connection(
         interleave: As `TCP.interleave`.
         proxy: A proxy, its URL, or a list of them; or an object whose plain function
             ``create_connection((host, port), timeout)`` returns a connected socket, as `socket.create_connection` does.
-        connect_timeout: Seconds for all of it, except for the name lookup, which has the system's own limits. None =
-            unlimited.
+        connect_timeout: Seconds for all of it, except for resolving the name, which has the timeout of the system's
+            resolver. None = unlimited.
 
     Raises:
-        ValueError: Arguments that exclude each other, or that nothing can be made of. Nothing was tried.
-        TypeError: One is of the wrong type.
-        UnsupportedOperation: *proxy* only works in asynchronous code.
+        ValueError: Invalid arguments, or ones that exclude each other. Nothing was tried.
+        TypeError: An argument has the wrong type.
+        UnsupportedOperation: *proxy* connects in asynchronous code only.
         OSError: The peer cannot be reached, or its certificate is not trusted: of the class that all attempts have in
             common, and the text lists each of them.
         TimeoutError: Not within *connect_timeout*, or *ssl_handshake_timeout*.
-        Exception: What *protocol_factory* or ``connection_made`` raised; the connection is closed.
+        Exception: What *protocol_factory* or ``connection_made`` raised. The connection is closed.
     """
     check_callable("protocol_factory", protocol_factory)
     connect_timeout = check_connect_timeout(connect_timeout)
