@@ -3,6 +3,7 @@
 
 import os
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,8 @@ from tieline.runtimes.backend import Listener
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 LOOPBACK = {V4: "127.0.0.1", V6: "::1"}
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="full accept queues, abstract names and zones of Linux")
 
 
 class Recorder(aio.Protocol):
@@ -39,6 +42,12 @@ class Recorder(aio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost.set_result(None)
+
+
+async def closed(protocol: Recorder) -> None:
+    """Close the connection of *protocol*, and wait until it has been told."""
+    protocol.transport.close()
+    await protocol.lost
 
 
 class Accepted:

@@ -21,8 +21,10 @@ from tests.runtimes.sockets import (
     V6,
     Recorder,
     black_hole,
+    closed,
     closed_port,
     full_unix_listener,
+    linux_only,
     name,
     open_sockets,
     settled,
@@ -32,14 +34,6 @@ from tests.runtimes.sockets import (
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.unix import UnixStream
 from tieline.runtimes.tcp_sockets import check_connected
-
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the full accept queue of Linux is what is shown")
-
-
-async def closed(protocol: Recorder) -> None:
-    protocol.transport.close()
-    await protocol.lost
-
 
 # --- connecting ------------------------------------------------------------------------------------------------------
 

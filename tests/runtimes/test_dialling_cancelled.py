@@ -2,7 +2,6 @@
 """Dialling that is cancelled, or out of time, at any moment: on asyncio, with real sockets."""
 
 import socket
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,8 +14,10 @@ from tests.runtimes.sockets import (
     V6,
     Recorder,
     black_hole,
+    closed,
     closed_port,
     full_unix_listener,
+    linux_only,
     name,
     open_sockets,
     settled,
@@ -25,14 +26,6 @@ from tests.runtimes.sockets import (
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.unix import UnixStream
 from tieline.endpoints.urls import StreamEndpoint
-
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the full accept queue of Linux is what is shown")
-
-
-async def closed(protocol: Recorder) -> None:
-    protocol.transport.close()
-    await protocol.lost
-
 
 Scene = Callable[[ExitStack, pytest.MonkeyPatch, Path], StreamEndpoint]
 

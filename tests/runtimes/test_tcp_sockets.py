@@ -2,18 +2,12 @@
 """runtimes/tcp_sockets.py: what dialling and listening do not show by themselves."""
 
 import socket
-import sys
 
 import pytest
 
-from tests.runtimes.sockets import (
-    V4,
-    V6,
-)
+from tests.runtimes.sockets import V4, V6, linux_only
 from tieline.endpoints.tcp import TCP
 from tieline.runtimes.tcp_sockets import any_addresses, listening_socket, listening_sockets, numeric_address
-
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the full accept queue of Linux is what is shown")
 
 
 @linux_only

@@ -39,6 +39,20 @@ def ask_back(session: ServerSession, method: str, args: list[object]) -> object:
     return session.call(method, *args)
 
 
+def slow_methods() -> tuple[Methods, threading.Event, threading.Event]:
+    """Return methods whose "slow" tells by the first event that it has begun, and answers "late" after the second."""
+    methods = Methods()
+    began, go_on = threading.Event(), threading.Event()
+
+    @methods.method
+    def slow() -> str:
+        began.set()
+        assert go_on.wait(10)
+        return "late"
+
+    return methods, began, go_on
+
+
 @contextmanager
 def pair(methods: Methods | None = None, *, url: str = "tcp://127.0.0.1:0", **settings: Any) -> Iterator[ClientSession]:
     """Give a session with a server of its own, which knows METHODS; *settings* and *methods* go to the client."""

@@ -18,8 +18,19 @@ from functools import partial
 import pytest
 
 from tests.interrupting import interrupted_at
-from tests.rpc.blocking.peers import METHODS, Task, entries, followers, is_led, no_entries, pair, raw_pair, until
-from tieline import ClosedError, ConnectionLost, Methods, RPCBatchOut, RPCRequestOut, TielineError
+from tests.rpc.blocking.peers import (
+    METHODS,
+    Task,
+    entries,
+    followers,
+    is_led,
+    no_entries,
+    pair,
+    raw_pair,
+    slow_methods,
+    until,
+)
+from tieline import ClosedError, ConnectionLost, RPCBatchOut, RPCRequestOut, TielineError
 from tieline.blocking import ClientSession, connect, serve
 from tieline.runtimes.asyncio import threads
 from tieline.runtimes.blocking import pump
@@ -155,13 +166,7 @@ def test_an_interrupted_follower_leaves_nothing_behind() -> None:
 
 @posix
 def test_an_interrupted_close_is_a_close_all_the_same() -> None:
-    methods = Methods()
-    began, go_on = threading.Event(), threading.Event()
-
-    @methods.method
-    def slow() -> None:
-        began.set()
-        assert go_on.wait(10)
+    methods, began, go_on = slow_methods()
 
     with raw_pair(methods) as (session, server):
         runner = Task(session.poll, 10)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.rpc.blocking.peers import Task, entries, for_ever, is_led, no_entries, pair, raw_pair, until
+from tests.rpc.blocking.peers import Task, entries, for_ever, is_led, no_entries, pair, raw_pair, slow_methods, until
 from tieline import (
     ClosedError,
     ConnectionLost,
@@ -215,14 +215,7 @@ def test_what_came_before_the_answer_is_handled_before_the_call_returns() -> Non
 
 
 def test_a_slow_handler_holds_up_nobody_elses_answer() -> None:
-    methods = Methods()
-    began, go_on = threading.Event(), threading.Event()
-
-    @methods.method
-    def slow() -> str:
-        began.set()
-        assert go_on.wait(10)
-        return "late"
+    methods, began, go_on = slow_methods()
 
     with raw_pair(methods) as (session, server):
         runner = Task(session.call, "first")
@@ -400,14 +393,7 @@ def test_a_handler_may_answer_and_end_the_session() -> None:
 
 
 def test_a_close_waits_for_a_handler_in_another_thread_and_its_answer_goes_out() -> None:
-    methods = Methods()
-    began, go_on = threading.Event(), threading.Event()
-
-    @methods.method
-    def slow() -> str:
-        began.set()
-        assert go_on.wait(10)
-        return "late"
+    methods, began, go_on = slow_methods()
 
     with raw_pair(methods) as (session, server):
         runner = Task(session.poll, 10)
@@ -423,13 +409,7 @@ def test_a_close_waits_for_a_handler_in_another_thread_and_its_answer_goes_out()
 
 
 def test_a_close_does_not_wait_for_a_handler_for_ever() -> None:
-    methods = Methods()
-    began, go_on = threading.Event(), threading.Event()
-
-    @methods.method
-    def slow() -> None:
-        began.set()
-        assert go_on.wait(10)
+    methods, began, go_on = slow_methods()
 
     with raw_pair(methods) as (session, server):
         runner = Task(session.poll, 10)

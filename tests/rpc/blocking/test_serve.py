@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import tieline
-from tests.rpc.blocking.peers import METHODS, Task, for_ever, until
+from tests.rpc.blocking.peers import METHODS, Task, for_ever, slow_methods, until
 from tieline import ClosedError, ConnectionLost, LocalProtocolError, Methods, RPCError
 from tieline.blocking import ClientSession, Server, ServerSession, connect, serve
 from tieline.rpc.blocking import engine
@@ -315,14 +315,7 @@ def test_waiting_for_the_server_in_its_own_thread_is_refused() -> None:
 
 
 def test_a_shutdown_waits_for_handlers_and_their_answers_go_out() -> None:
-    methods = Methods()
-    began, go_on = threading.Event(), threading.Event()
-
-    @methods.method
-    def slow() -> str:
-        began.set()
-        assert go_on.wait(10)
-        return "late"
+    methods, began, go_on = slow_methods()
 
     with serve(methods, URL) as server, connect(server.url) as session:
         request = session.send_request("slow")
@@ -374,13 +367,7 @@ def test_a_handler_may_call_with_any_names(name: str) -> None:
 
 
 def test_a_shutdown_does_not_wait_longer_than_it_was_told() -> None:
-    methods = Methods()
-    began, go_on = threading.Event(), threading.Event()
-
-    @methods.method
-    def slow() -> None:
-        began.set()
-        assert go_on.wait(10)
+    methods, began, go_on = slow_methods()
 
     threads = threading.active_count()
     with serve(methods, URL) as server, connect(server.url) as session:
@@ -479,13 +466,7 @@ def test_a_handler_sends_batches_and_notifications_from_the_pool() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_batch_to_a_client_that_is_interrupted_forgets_its_calls() -> None:
-    answering = Methods()
-    began, go_on = threading.Event(), threading.Event()
-
-    @answering.method
-    def slow() -> None:
-        began.set()
-        assert go_on.wait(10)
+    answering, began, go_on = slow_methods()
 
     def interrupt() -> None:
         assert began.wait(10)
