@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.limits import Limits
 
-__all__ = ["CallCore", "CallEngineT", "check_frames_bytes", "check_spoken", "new_connection"]
+__all__ = ["CallCore", "CallEngineT", "check_frames_bytes", "check_spoken", "new_connection", "spoken_dialect"]
 
 CallEngineT = TypeVar("CallEngineT", bound=CallEngine)
 
@@ -72,12 +72,7 @@ class CallCore(SessionCore[CallEngineT], Caller):
         if scheduler is not None:
             raise TypeError("scheduler must be None")
         if dialect is not None:
-            if rpc_protocol is not None:
-                raise TypeError("dialect excludes rpc_protocol: both say what is spoken")
-            if not isinstance(dialect, Dialect):
-                from tieline.wire.jsonrpc.named_dialects import chosen_dialect  # lazily: most sessions have none
-
-                dialect = chosen_dialect(dialect)
+            dialect = spoken_dialect(dialect, rpc_protocol)
             rpc_protocol = protocol_for(dialect)
         protocol = self.default_rpc_protocol() if rpc_protocol is None else rpc_protocol
         check_spoken(protocol, codec)
@@ -210,6 +205,22 @@ class CallCore(SessionCore[CallEngineT], Caller):
         if not framer.frames_bytes:
             check_frames_bytes(framer)
         return new_connection(self._protocol, framer, self.limits, accepted=accepted, longest_read=0.0)
+
+
+def spoken_dialect(dialect: Dialect | str, rpc_protocol: object) -> Dialect:
+    """Return the dialect that *dialect* is or names; there must be no *rpc_protocol* then.
+
+    Raises:
+        TypeError: There is one, or *dialect* is neither.
+        ValueError: No dialect has that name.
+    """
+    if rpc_protocol is not None:
+        raise TypeError("dialect excludes rpc_protocol: both say what is spoken")
+    if isinstance(dialect, Dialect):
+        return dialect
+    from tieline.wire.jsonrpc.named_dialects import chosen_dialect  # lazily: most sessions have none
+
+    return chosen_dialect(dialect)
 
 
 def check_spoken(protocol: object, codec: Any = None) -> None:

@@ -7,7 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
-from tieline.rpc.calls import check_frames_bytes, check_spoken
+from tieline.rpc.calls import check_frames_bytes, check_spoken, spoken_dialect
 from tieline.rpc.core import check_framer
 from tieline.rpc.life import SessionLife
 from tieline.rpc.methods import Methods, check_callers
@@ -181,11 +181,7 @@ def server_of(
         tls = None  # it is in there
     given: dict[str, Any] = {"rpc_protocol": rpc_protocol, "limits": limits, "codec": codec}
     if dialect is not None:
-        if rpc_protocol is not None:
-            raise TypeError("dialect excludes rpc_protocol: both say what is spoken")
-        from tieline.wire.jsonrpc.named_dialects import chosen_dialect  # lazily: most servers have none
-
-        given["dialect"] = chosen_dialect(dialect)  # which refuses a wrong one now, not at the first connection
+        given["dialect"] = spoken_dialect(dialect, rpc_protocol)  # refuses a wrong one now, not at the first connection
     if framer is not None:
         sample = fresh_framer(framer)  # refuses an instance now, not at the first connection
         if isinstance(methods_or_factory, Methods):
