@@ -39,7 +39,7 @@ class Limits:
 
     Attributes:
         max_message: The longest message that is accepted, and the longest that is sent. DEFAULT is 1 MiB on accepted
-            connections (parsing takes up to 23 times the size in memory) and 64 MiB on dialled ones (honest servers
+            connections (parsing takes up to 44 times the size in memory) and 64 MiB on dialled ones (honest servers
             send several MB). A longer one is answered with -32600, then the connection ends.
         max_response: The longest response, single or batch; a longer one is replaced by the error -32600. DEFAULT is
             `max_message`: a response over the peer's own limit would end the connection.
@@ -50,7 +50,7 @@ class Limits:
             this side stops reading, and TCP slows the peer down; while it has pending calls of its own at the peer, it
             reads on and refuses further requests with SERVER_BUSY.
         max_pending_size: How much memory the requests in progress may take, as estimated from their text: JSON grows up
-            to 23 times when it is parsed. Otherwise as `max_pending`; one request is always accepted, however large.
+            to 44 times when it is parsed. Otherwise as `max_pending`; one request is always accepted, however large.
             For a `MessageSession` it bounds the messages in progress, where bytes and text count as they are and other
             objects not at all, and what its handlers may leave unsent. For a datagram server it bounds the waiting
             datagrams of all peers together.

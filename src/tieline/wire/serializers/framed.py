@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_LIMIT", "FramedSerializer", "checked_limit", "overrun"]
 
-# As `Limits.max_message` for connections that are accepted: parsing costs up to 23 times the size in memory.
+# As `Limits.max_message` for connections that are accepted: parsing costs up to 44 times the size in memory.
 DEFAULT_LIMIT: Final = 1 << 20
 
 
