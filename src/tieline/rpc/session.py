@@ -155,6 +155,9 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
         Afterwards ``batch.results`` has a value or an exception for each request, in order. If the body raises, nothing
         is sent, and awaiting one of the requests raises `LocalProtocolError`. With *raise_errors*, the first error
         among the results is raised, as a copy. *timeout* is as for `call`, and applies to each request.
+
+        Leaving the block does not wait for room, as `call` does: it raises `SessionBusy`, and nothing is sent, when
+        more than `Limits.max_calls` calls would be pending with the batch. Otherwise it raises what `send_batch` does.
         """
         return _Batching(self, self._connected, raise_errors, timeout)
 

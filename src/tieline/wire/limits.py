@@ -54,8 +54,8 @@ class Limits:
             For a `MessageSession` it bounds the messages in progress, where bytes and text count as they are and other
             objects not at all, and what its handlers may leave unsent. For a datagram server it bounds the waiting
             datagrams of all peers together.
-        max_calls: How many calls of this side may be pending at once; then `call` waits, and `send_request` raises
-            `SessionBusy`.
+        max_calls: How many calls of this side may be pending at once; then `call` waits, while `send_request` and
+            batches, each of whose requests counts, raise `SessionBusy`.
         max_nesting: How deep brackets may be nested in a message, its own included. Real calls stay under 10; how much
             the decoder itself can take varies with the stack.
         max_id: The longest id, as JSON text: ids are repeated in replies.

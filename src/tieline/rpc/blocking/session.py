@@ -231,6 +231,9 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
         Afterwards ``batch.results`` has a value or an exception for each request, in order. If the body raises, nothing
         is sent, and waiting for one of the requests raises `LocalProtocolError`. With *raise_errors*, the first error
         among the results is raised, as a copy. If it is interrupted (Ctrl-C) while it waits, its calls are forgotten.
+
+        Leaving the block does not wait for room, as `call` does: it raises `SessionBusy`, and nothing is sent, when
+        more than `Limits.max_calls` calls would be pending with the batch. Otherwise it raises what `send_batch` does.
         """
 
         def exchange(batch: BlockingBatch) -> None:
