@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
+from math import inf
 from types import TracebackType
 from typing import Any
 
@@ -330,8 +331,12 @@ async def test_a_refusal_of_the_whole_batch_fails_every_member_with_it():
 @pytest.mark.row("J10")
 async def test_a_missing_member_fails_only_itself_when_its_time_is_over():
     async with raw_server() as (client, peer):
-        batch, (a, _b, c) = await sent(client, peer, timeout=0.03)
+        batch, (a, _b, c) = await sent(client, peer, timeout=30)
         peer.send([answer(a, "a"), answer(c, "c")])
+        await until(lambda: client.stats.pending == 1)
+        engine = client._engine
+        assert engine is not None
+        engine.handle_events(engine.machine.handle_deadline(engine.host.now() + 31), inf)
         await batch
         assert batch.results[0] == "a"
         assert batch.results[2] == "c"
