@@ -208,6 +208,24 @@ async def test_a_reset_starts_no_handlers() -> None:
 # --- this side closes ----------------------------------------------------------------------------------------------
 
 
+class Returning(Waiting):
+    """Its handler is plain, and gives what is to be awaited."""
+
+    def handle_message(self, message: bytes) -> Any:
+        return super().handle_message(message)
+
+
+async def test_what_a_plain_handler_has_given_to_be_awaited_is_closed_where_nobody_will() -> None:
+    """Else Python warns of it, here as an error."""
+    async with served(Returning) as server, raw_client(server):
+        peer = await the_peer(server)
+        peer._engine.link.data_received(b"a\nb\n")
+        peer.abort()  # on trio, and on CPython 3.11, the handlers have not taken their first step
+        await aio.wait_for(peer.wait_closed(), 60)
+        await turns()
+        assert peer.seen == []
+
+
 class Quitting(Lines):
     """Ends the session at a line "quit", in the way of its class."""
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from inspect import isawaitable, iscoroutinefunction
+from inspect import isawaitable, iscoroutine, iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from tieline.errors import ClosedError, ConnectionLost
@@ -46,6 +46,9 @@ class MessageHandling(Tasks):
     """The handlers of one session of messages at work."""
 
     __slots__ = ("_is_plain", "_link", "_machine", "_session", "_teller", "may_be_direct")
+
+    # The message whose plain handler has given something to be awaited, and that, until its task has begun.
+    _given: tuple[MessageReceived, object] | None = None
 
     def __init__(self, engine: MessageEngine) -> None:
         session = engine.session
@@ -96,6 +99,7 @@ class MessageHandling(Tasks):
                 return True
             # As good as async: from now on it is called in its task, so that what comes behind cannot overtake it.
             self._is_plain = False
+            self._given = event, result
         else:
             result = None
         self.expect_first_step(event)
@@ -103,6 +107,10 @@ class MessageHandling(Tasks):
         return self.start_walk(walk, self._run(event, walk, result))
 
     def never_began(self, message: MessageReceived) -> None:
+        if self._given is not None and self._given[0] is message:
+            given, self._given = self._given[1], None
+            if iscoroutine(given):
+                given.close()
         if self.take_overdue(message) and not self._link.is_lost:
             self.refuse(message)
         else:
@@ -110,7 +118,9 @@ class MessageHandling(Tasks):
 
     async def _run(self, event: MessageReceived, walk: Walk, begun: Any) -> None:
         self.has_begun(event)
-        if begun is None and self._machine.refuses:  # as above: this is a later turn (CPython 3.11)
+        if begun is not None:
+            self._given = None
+        elif self._machine.refuses:  # as above: this is a later turn (CPython 3.11)
             self._done(event)
             return
         current_walk.set(walk)
