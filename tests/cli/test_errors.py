@@ -225,6 +225,20 @@ def test_help_that_nobody_reads_is_no_error_of_the_peers() -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_result_that_is_read_in_part_alone_is_no_success(unbuffered: str, served: Served) -> None:
+    with subprocess.Popen(
+        argv("call", served.tcp, "echo", "x" * 100_000),  # more than a pipe holds
+        stdout=subprocess.PIPE,
+        bufsize=0,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    ) as caller:
+        assert caller.stdout is not None
+        assert caller.stdout.read(1) == b"x"
+        caller.stdout.close()
+        assert caller.wait(60) == 141
+
+
 def test_a_fault_of_a_command_is_not_taken_for_one_of_the_output(
     tieline: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

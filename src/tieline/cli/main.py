@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from io import TextIOWrapper
-from typing import Any
+from io import BufferedWriter, RawIOBase, TextIOWrapper
+from typing import Any, cast
 
 import typer.main
 
@@ -22,6 +22,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run what *arguments* say (None = those of the process), and return the exit code."""
     if None in (sys.__stdin__, sys.__stdout__, sys.__stderr__):
         _fill_gaps()
+    if isinstance(sys.stdout, TextIOWrapper) and isinstance(sys.stdout.buffer, RawIOBase):
+        _buffer_output(sys.stdout)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a peer's text need not fit the terminal's encoding
@@ -49,6 +51,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
         warn(text)
         return Exit.USAGE
     return result if isinstance(result, int) else Exit.DONE
+
+
+def _buffer_output(stream: TextIOWrapper) -> None:
+    """Put a buffer into standard output that has none, by PYTHONUNBUFFERED; each line is flushed all the same.
+
+    Without one, what follows the part that a full disk took, or a reader who has gone, is lost, and nobody tells.
+    """
+    encoding = stream.encoding
+    sys.stdout = TextIOWrapper(BufferedWriter(cast("RawIOBase", stream.detach())), encoding)
 
 
 def _fill_gaps() -> None:
