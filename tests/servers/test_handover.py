@@ -31,6 +31,7 @@ from tieline.runtimes.asyncio.streams import SelectorStream
 from tieline.runtimes.asyncio.threads import LoopThread
 from tieline.servers import TCPNetworkServer, UDPNetworkServer, handover
 from tieline.wire.default import NOTHING
+from tieline.wire.flow import MUCH_OUTPUT
 from tieline.wire.packets import MAX_AHEAD, PacketConnection
 
 PATIENCE = 30
@@ -130,6 +131,17 @@ def test_a_stream_takes_a_call_for_many_packets(calls: list[Any]) -> None:
         assert len(calls) <= 3 * len(packets) / MAX_AHEAD
 
 
+def test_what_was_sent_long_ago_takes_no_room(calls: list[Any]) -> None:
+    """More in all than what may be sent and not be written."""
+    with served() as (handled, peer):
+        packet = "x" * (MUCH_OUTPUT // 4)
+        for _ in range(8):
+            calls.clear()
+            handled.client.send_packet(packet)
+            assert calls == []
+            assert peer.recv_packet(timeout=PATIENCE) == packet
+
+
 def test_one_packet_at_a_time_takes_no_call(calls: list[Any]) -> None:
     with served() as (handled, peer):
         for number in range(20):
@@ -208,6 +220,7 @@ def test_a_time_limit_that_is_over_loses_nothing() -> None:
         for _ in range(20):
             with pytest.raises(TimeoutError):
                 handled.client.recv_packet(timeout=0.001)
+        assert handled.client._connection.receivers == [], "nobody who has left is in line"
         peer.send_packets(["a", "b"])
         assert [handled.client.recv_packet(timeout=PATIENCE) for _ in range(2)] == ["a", "b"]
 
@@ -733,6 +746,33 @@ def test_the_answer_to_a_packet_that_came_alone_needs_nothing_of_the_server_s_th
                 assert peer.recv_packet(timeout=PATIENCE) == "answer"
             finally:
                 goes_on.set()
+        answering.ended()
+
+
+def test_such_an_answer_wakes_nobody_and_what_is_sent_behind_it_is_left_for_the_server_s_thread() -> None:
+    planned: list[Any] = []
+    with served() as (handled, peer), pytest.MonkeyPatch.context() as patch:
+        answering = answered_alone(handled, peer)
+        answering.ended()
+        plan = handled.client._thread.call_soon
+
+        def noted(function: Any, *args: Any) -> Any:
+            planned.append(function)
+            return plan(function, *args)
+
+        patch.setattr(handled.client._thread, "call_soon", noted)
+        handled.client.send_packet("answer")
+        assert planned == []
+        handled.client.send_packet("more")
+        assert planned == [handled.client._outgoing.write]
+        assert [peer.recv_packet(timeout=PATIENCE) for _ in range(2)] == ["answer", "more"]
+
+
+def test_an_answer_that_the_system_takes_in_part_arrives_whole_with_nothing_behind_it() -> None:
+    with served() as (handled, peer):
+        handled.client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 10_000)
+        answering = answered_alone(handled, peer, "a" * 300_000)
+        assert peer.recv_packet(timeout=PATIENCE) == "a" * 300_000
         answering.ended()
 
 
