@@ -749,23 +749,60 @@ def test_the_answer_to_a_packet_that_came_alone_needs_nothing_of_the_server_s_th
         answering.ended()
 
 
-def test_such_an_answer_wakes_nobody_and_what_is_sent_behind_it_is_left_for_the_server_s_thread() -> None:
+def plans(handled: Handled, patch: pytest.MonkeyPatch) -> list[Any]:
+    """Return what the server's thread is asked to call from now on, while nobody waits for it."""
     planned: list[Any] = []
+    plan = handled.client._thread.call_soon
+
+    def noted(function: Any, *args: Any) -> Any:
+        planned.append(function)
+        return plan(function, *args)
+
+    patch.setattr(handled.client._thread, "call_soon", noted)
+    return planned
+
+
+def test_such_an_answer_wakes_nobody_and_what_is_sent_behind_it_is_left_for_the_server_s_thread() -> None:
     with served() as (handled, peer), pytest.MonkeyPatch.context() as patch:
         answering = answered_alone(handled, peer)
         answering.ended()
-        plan = handled.client._thread.call_soon
-
-        def noted(function: Any, *args: Any) -> Any:
-            planned.append(function)
-            return plan(function, *args)
-
-        patch.setattr(handled.client._thread, "call_soon", noted)
+        planned = plans(handled, patch)
         handled.client.send_packet("answer")
         assert planned == []
         handled.client.send_packet("more")
         assert planned == [handled.client._outgoing.write]
         assert [peer.recv_packet(timeout=PATIENCE) for _ in range(2)] == ["answer", "more"]
+
+
+def test_an_answer_by_a_transport_that_does_not_lend_its_socket_is_written_by_it() -> None:
+    """As that of TLS."""
+    with served() as (handled, peer), pytest.MonkeyPatch.context() as patch:
+        outgoing = handled.client._outgoing
+        outgoing._send = None
+        outgoing.is_answer = True
+        planned = plans(handled, patch)
+        handled.client.send_packet("answer")
+        assert planned == [outgoing.write]
+        assert peer.recv_packet(timeout=PATIENCE) == "answer"
+
+
+def test_an_answer_does_not_overtake_what_is_yet_to_be_written() -> None:
+    with served() as (handled, peer):
+        is_held, goes_on = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            is_held.set()
+            goes_on.wait(PATIENCE)
+
+        handled.client._thread.call_soon(hold)
+        try:
+            assert is_held.wait(PATIENCE)
+            for packet, is_answer in [("one", False), ("two", True)]:
+                handled.client._outgoing.is_answer = is_answer
+                handled.client.send_packet(packet)
+        finally:
+            goes_on.set()
+        assert [peer.recv_packet(timeout=PATIENCE) for _ in range(2)] == ["one", "two"]
 
 
 def test_an_answer_that_the_system_takes_in_part_arrives_whole_with_nothing_behind_it() -> None:
