@@ -108,6 +108,7 @@ def test_datagrams_go_where_the_proxy_says_or_to_the_proxy(bound: tuple[str, int
         ("fe80::9", "fd00::1", "fd00::1"),
         ("192.0.2.9", "127.0.0.1", "192.0.2.9"),
         ("192.0.2.9", "10.0.0.9", "192.0.2.9"),
+        ("169.254.3.4", "10.0.0.9", "169.254.3.4"),
     ],
 )
 def test_a_proxy_far_away_sends_nobody_to_his_own_machine_or_network(bound: str, proxy: str, relay: str) -> None:

@@ -70,7 +70,7 @@ def _spoken(output: bytes, has_credentials: bool) -> Talk[int]:
 
 
 def _head(output: bytes, room: int, has_credentials: bool) -> Talk[bytearray]:
-    """Read one head to its end, or to the end of a status line that refuses.
+    """Read one head to its end, or as far as its status, if that refuses.
 
     Never is more asked for than must belong to the head, so it takes many small reads; heads are short.
     """
@@ -78,22 +78,17 @@ def _head(output: bytes, room: int, has_credentials: bool) -> Talk[bytearray]:
     if bytes(head) != _BEGINNING:
         raise HTTPConnectError(f"the HTTP proxy did not begin its reply with HTTP/1. but with 0x{head[0]:02X}...")
     head += yield b"", _SHORTEST - len(_BEGINNING)
-    is_judged = False
-    while True:
-        if not is_judged and b"\n" in head:
-            _check_status(_status(head), has_credentials)
-            is_judged = True
-        if head.endswith((b"\n\n", b"\n\r\n")):
-            return head
+    _check_status(_status(head), has_credentials)
+    while not head.endswith((b"\n\n", b"\n\r\n")):
         if len(head) >= room:
             raise HTTPConnectError(f"the head of the HTTP proxy's reply is over the limit of {MAX_HEAD} bytes")
-        # Behind a line end one byte may be all that is missing, and behind the first line there may be no more at all.
-        # Within any other line, two line ends must follow.
-        head += yield b"", 1 if not is_judged or head.endswith((b"\n", b"\n\r")) else 2
+        # Behind a line end one byte may be all that is missing. Within any line, two line ends must follow.
+        head += yield b"", 1 if head.endswith((b"\n", b"\n\r")) else 2
+    return head
 
 
 def _status(head: bytearray) -> int:
-    """Return the status that the first line of *head* tells, which is complete."""
+    """Return the status that the first line of *head* tells, whose reason may be incomplete."""
     line, _, _ = head.partition(b"\n")
     found = _STATUS_LINE.fullmatch(line.removesuffix(b"\r"))
     if found is None:
