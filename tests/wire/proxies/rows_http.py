@@ -89,6 +89,7 @@ BAD = [
         "status 407",
         407,
     ),
+    refused("the first that is no 2xx", b"HTTP/1.1 300 Multiple Choices\r\n\r\n", "status 300", 300),
     refused("407, and not a byte more", b"HTTP/1.1 407 No\r\n", "status 407", 407),
     refused("407, and not a byte more, of another length", b"HTTP/1.1 407 Not\r\n", "status 407", 407),
     refused("403", b"HTTP/1.0 403 Filtered\r\nContent-Length: 99\r\n\r\n<html>", "status 403 (Forbidden)", 403),
