@@ -13,7 +13,7 @@ from tests.clients.test_async_streams import LINES, pair
 from tests.clients.test_descriptors import beside, contents, send_fds, some_file
 from tieline.clients import AsyncUnixStreamClient, UnixStreamClient
 from tieline.errors import ConnectionLost, EndOfStream, SendTimeout, StreamReset
-from tieline.runtimes import link
+from tieline.runtimes import link_closing
 from tieline.runtimes.hangups import Peer, peer_of
 from tieline.socket import SocketAncillary
 
@@ -75,7 +75,7 @@ async def reset_unread(client: Any, theirs: socket.socket, monkeypatch: pytest.M
     await client.send_packet("which the peer does not read")
     theirs.sendall(b"one\ntwo\nthr")
     theirs.close()
-    monkeypatch.setattr(link, "peer_of", look)
+    monkeypatch.setattr(link_closing, "peer_of", look)
     while "reset" not in looks:
         await aio.sleep(0)
     await aio.sleep(0)
