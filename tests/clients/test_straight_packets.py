@@ -23,7 +23,8 @@ from tests.clients.test_async_streams import LINES, reset, tcp_pair
 from tests.clients.test_tails import KINDS
 from tests.interrupting import InItsRead, Stop, interrupted_at, interrupted_behind
 from tests.rpc.blocking.peers import until
-from tieline.clients import TCPNetworkClient, UnixStreamClient, beside_streams
+from tieline.clients import TCPNetworkClient, UnixStreamClient
+from tieline.clients import ancillary_streams as clients_ancillary_streams
 from tieline.errors import (
     ClientClosedError,
     ConnectionLost,
@@ -570,8 +571,8 @@ def plain_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     def second(transport: Any) -> socket.socket:
         return socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
 
-    monkeypatch.setattr(ancillary_streams, "second", second)
-    monkeypatch.setattr(beside_streams, "second", second)
+    for module in (ancillary_streams, clients_ancillary_streams):
+        monkeypatch.setattr(module, "second", second)
 
 
 WAYS: dict[str, Callable[[Any], list[str]]] = {

@@ -8,9 +8,9 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.clients.ancillary import checked_ancillary, room_for
 from tieline.clients.async_client import checked_backend
 from tieline.clients.async_datagram import AsyncDatagramClient
-from tieline.clients.beside import checked_ancillary, room_for
 from tieline.clients.datagram_arguments import unix_asked
 from tieline.clients.facts import UnixFacts
 from tieline.wire.protocols import checked_datagram_protocol

@@ -9,11 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.clients.ancillary import checked_ancillary, room_for
+from tieline.clients.ancillary_streams import AncillaryStream
 from tieline.clients.arguments import check_stream, unix_endpoint
 from tieline.clients.async_client import checked_backend
 from tieline.clients.async_stream import AsyncStreamClient
-from tieline.clients.beside import checked_ancillary, room_for
-from tieline.clients.beside_streams import Beside
 from tieline.clients.facts import CredentialFacts, UnixFacts
 from tieline.errors import ConnectionLost
 from tieline.wire.held_packets import HeldPackets
@@ -52,7 +52,7 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
         UnsupportedOperation: This platform has no Unix sockets.
     """
 
-    __slots__ = ("_beside", "_read_size")
+    __slots__ = ("_ancillary", "_read_size")
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
     ) -> None:
         sock = path if isinstance(path, socket.socket) else None
         self._sock = None
-        self._beside: Beside | None = None
+        self._ancillary: AncillaryStream | None = None
         self._read_size = max_recv_size
         try:
             check_stream(protocol, max_recv_size)
@@ -78,17 +78,17 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
     @classmethod
     def to(cls, *args: Any, **settings: Any) -> Self:
         client = super().to(*args, **settings)
-        client._beside = client._read_size = None
+        client._ancillary = client._read_size = None
         return client
 
     def _new_machine(self) -> HeldPackets:
         return HeldPackets(self._protocol, self._limits, accepted=False)
 
-    async def _ready(self) -> tuple[PacketEngine, Beside]:
+    async def _ready(self) -> tuple[PacketEngine, AncillaryStream]:
         engine: PacketEngine = self._engine or await self._connected()
-        if self._beside is None:
-            self._beside = Beside(engine, self._read_size)
-        return engine, self._beside
+        if self._ancillary is None:
+            self._ancillary = AncillaryStream(engine, self._read_size)
+        return engine, self._ancillary
 
     # --- receiving -----------------------------------------------------------------------------------------------
 
@@ -117,58 +117,58 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
                 `tieline.clients.AsyncTCPNetworkClient.recv_packet`.
         """
         room = room_for(ancillary_data, ancillary_bufsize)
-        engine, beside = await self._ready()
+        engine, stream = await self._ready()
         if ancillary_data is not None:
-            packet: ReceivedT_co = await self._receive_beside(ancillary_data, room, engine.take)
+            packet: ReceivedT_co = await self._receive_ancillary(ancillary_data, room, engine.take)
             return packet
         who = object()
-        beside.begin_plain(who)
+        stream.begin_plain(who)
         try:
             return await super().recv_packet()
         finally:
-            beside.end_plain(who)
+            stream.end_plain(who)
 
-    async def _receive_beside(
+    async def _receive_ancillary(
         self, container: SocketAncillary, room: int, take: Callable[[Callable[[], Any]], Any]
     ) -> Any:
         """Return the next packet, as *take* takes it, and put what came beside it into *container*."""
-        engine, beside = await self._ready()
+        engine, stream = await self._ready()
         who = object()
-        is_missing = beside.begin(who)
+        is_missing = stream.begin(who)
         try:
-            while is_missing and not beside.receive(container, room):
-                await self._wait(beside, writing=False)
-            if beside.is_broken:  # the link is about to hear of it
+            while is_missing and not stream.receive(container, room):
+                await self._wait(stream, writing=False)
+            if stream.is_broken:  # the link is about to hear of it
                 await engine.wait_closed()
             await engine.wait_for_packet()
             return take(engine.machine.next_packet)
         finally:
-            beside.end(who)
+            stream.end(who)
 
     async def recv_packets(self) -> list[ReceivedT_co]:
-        _, beside = await self._ready()
+        _, stream = await self._ready()
         who = object()
-        beside.begin_plain(who)
+        stream.begin_plain(who)
         try:
             return await super().recv_packets()
         finally:
-            beside.end_plain(who)
+            stream.end_plain(who)
 
     async def _recv_within(self, seconds: float | None) -> ReceivedT_co:
-        _, beside = await self._ready()
+        _, stream = await self._ready()
         who = object()
-        beside.begin_plain(who)
+        stream.begin_plain(who)
         try:
             return await super()._recv_within(seconds)
         finally:
-            beside.end_plain(who)
+            stream.end_plain(who)
 
-    async def _wait(self, beside: Beside, *, writing: bool) -> None:
-        sock = beside.socket_to_wait_for()
+    async def _wait(self, stream: AncillaryStream, *, writing: bool) -> None:
+        sock = stream.socket_to_wait_for()
         try:
             await self.backend().wait_socket(sock, writing=writing)
         finally:
-            beside.waited(sock)
+            stream.waited(sock)
 
     # --- sending, closing ----------------------------------------------------------------------------------------
 
@@ -189,19 +189,19 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
             await super().send_packet(packet)
             return
         assert ancillary_data is not None
-        engine, beside = await self._ready()
-        await self._send_beside(partial(beside.send, engine.machine.framed(packet), ancillary_data))
+        engine, stream = await self._ready()
+        await self._send_ancillary(partial(stream.send, engine.machine.framed(packet), ancillary_data))
 
-    async def _send_beside(self, send: Callable[[], bool]) -> None:
+    async def _send_ancillary(self, send: Callable[[], bool]) -> None:
         """Send by *send*, which returns whether that was possible, when it is this task's turn."""
-        engine, beside = await self._ready()
+        engine, stream = await self._ready()
         if engine.has_senders:
             await engine.wait_for_room()
         place = engine.host.new_waiter()
         engine.hold_line(place)
         try:
             while not send():
-                await self._wait(beside, writing=True)
+                await self._wait(stream, writing=True)
         except ConnectionLost:
             if not engine.is_over:  # the link is about to hear of it
                 await engine.wait_closed()
@@ -220,5 +220,5 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
         self._wake_all()
 
     def _wake_all(self) -> None:
-        if self._beside is not None:
-            self._beside.wake_all()
+        if self._ancillary is not None:
+            self._ancillary.wake_all()

@@ -8,8 +8,8 @@ import socket
 from typing import TYPE_CHECKING
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.clients.ancillary import checked_ancillary, room_for
 from tieline.clients.arguments import check_retry_interval
-from tieline.clients.beside import checked_ancillary, room_for
 from tieline.clients.datagram import DatagramClient
 from tieline.clients.datagram_arguments import unix_asked
 from tieline.clients.facts import UnixFacts

@@ -9,9 +9,9 @@ import socket
 from typing import TYPE_CHECKING, Any, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.clients.ancillary import checked_ancillary, room_for
+from tieline.clients.ancillary_streams import AncillaryStream
 from tieline.clients.arguments import check_connect_timeout, check_retry_interval, check_stream, unix_endpoint
-from tieline.clients.beside import checked_ancillary, room_for
-from tieline.clients.beside_streams import Beside
 from tieline.clients.client import until
 from tieline.clients.facts import CredentialFacts, UnixFacts
 from tieline.clients.stream import StreamClient
@@ -55,7 +55,7 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         UnsupportedOperation: This platform has no Unix sockets.
     """
 
-    __slots__ = ("_beside",)
+    __slots__ = ("_ancillary",)
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
             connect_timeout = check_connect_timeout(connect_timeout)
             endpoint = unix_endpoint(path, local_path, {"connect_timeout": connect_timeout})
             super().__init__(endpoint, sock, protocol, timeout=connect_timeout)
-            self._beside = Beside(self._engine, max_recv_size)
+            self._ancillary = AncillaryStream(self._engine, max_recv_size)
         except BaseException:
             if sock is not None:
                 sock.close()
@@ -84,7 +84,7 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
     @classmethod
     def to(cls, *args: Any, **settings: Any) -> Self:
         client = super().to(*args, **settings)
-        client._beside = Beside(client._engine)
+        client._ancillary = AncillaryStream(client._engine)
         return client
 
     @staticmethod
@@ -129,27 +129,27 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         if ancillary_data is None:
             self._open()
             try:
-                self._host.do(self._beside.begin_plain, who)
+                self._host.do(self._ancillary.begin_plain, who)
                 hand = [super().recv_packet(timeout=timeout)]
-                self._host.do(self._beside.end_plain, who)
+                self._host.do(self._ancillary.end_plain, who)
                 return hand[0]
             except BaseException:
                 self._leave_plainly(who, hand)
                 raise
         end = until(timeout)
         self._open()
-        host, beside = self._host, self._beside
+        host, stream = self._host, self._ancillary
         try:
-            is_missing = host.do(host.with_all, beside.begin, who)
-            while is_missing and not host.do(beside.receive, ancillary_data, room):
+            is_missing = host.do(host.with_all, stream.begin, who)
+            while is_missing and not host.do(stream.receive, ancillary_data, room):
                 self._wait(writing=False, end=end)
             host.run(self._receive_in_turn(self._engine, self._engine.put_next, hand), end)
-            host.do(beside.end, who)
+            host.do(stream.end, who)
             return hand[0]
         except BaseException as exc:
             if hand:
                 host.give_back(hand)
-            host.do(beside.end, who)
+            host.do(stream.end, who)
             if isinstance(exc, TimeoutError):
                 raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
             raise
@@ -159,9 +159,9 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         who = object()
         hand: list[ReceivedT_co] = []
         try:
-            self._host.do(self._beside.begin_plain, who)
+            self._host.do(self._ancillary.begin_plain, who)
             hand = super().recv_packets(timeout=timeout)
-            self._host.do(self._beside.end_plain, who)
+            self._host.do(self._ancillary.end_plain, who)
             return hand
         except BaseException:
             self._leave_plainly(who, hand)
@@ -171,7 +171,7 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         """Receive no more, with nothing; what is in *hand*, behind an interrupt, is the next again."""
         if hand:
             self._host.give_back(hand)
-        self._host.do(self._beside.end_plain, who)
+        self._host.do(self._ancillary.end_plain, who)
 
     def _wait(self, *, writing: bool, end: float) -> None:
         """Wait for the socket; for whoever moves the transport, as long as something is unsent there."""
@@ -180,11 +180,11 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         if writing and transport is not None and transport.unsent:
             self._wait_until_sent_by(end)
             return
-        sock = host.do(self._beside.socket_to_wait_for)
+        sock = host.do(self._ancillary.socket_to_wait_for)
         try:
             wait_socket(sock, writing=writing, until=end)
         finally:
-            host.do(self._beside.waited, sock)
+            host.do(self._ancillary.waited, sock)
 
     def _wait_until_sent_by(self, end: float) -> None:
         leaving = self._host.do(self._leaving)
@@ -222,7 +222,7 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
             try:
                 host.do(engine.hold_line, place)
                 while not is_sent:
-                    is_sent = host.do(self._beside.send, framed, ancillary_data)
+                    is_sent = host.do(self._ancillary.send, framed, ancillary_data)
                     if not is_sent:
                         self._wait(writing=True, end=end)
                 host.do(engine.release_line, place)
@@ -237,8 +237,8 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
 
     def close(self) -> None:
         super().close()
-        self._host.do(self._beside.wake_all)
+        self._host.do(self._ancillary.wake_all)
 
     def abort(self) -> None:
         super().abort()
-        self._host.do(self._beside.wake_all)
+        self._host.do(self._ancillary.wake_all)

@@ -7,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Generic
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
-from tieline.clients.beside import checked_room
+from tieline.clients.ancillary import checked_room
 from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.errors import LocalProtocolError
 from tieline.servers.datagrams import DatagramService, Room

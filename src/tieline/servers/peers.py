@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic
 
 from tieline.clients.abc import SentT_contra
-from tieline.clients.beside import checked_ancillary
+from tieline.clients.ancillary import checked_ancillary
 from tieline.endpoints.socket_addresses import IPv4SocketAddress, IPv6SocketAddress, UnixSocketAddress
 from tieline.servers.failures import peer_name
 

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, NoReturn
 
 from tieline.clients.abc import AbstractNetworkClient, ReceivedT_co, SentT_contra
-from tieline.clients.beside import checked_ancillary, room_for
+from tieline.clients.ancillary import checked_ancillary, room_for
 from tieline.clients.facts import CredentialFacts, InternetFacts, UnixFacts
 from tieline.errors import ClientClosedError, ClosedError, SendTimeout
 from tieline.finite import check_timeout
@@ -20,7 +20,7 @@ from tieline.wire.default import NOTHING
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-    from tieline.clients.beside_streams import Beside
+    from tieline.clients.ancillary_streams import AncillaryStream
     from tieline.endpoints.socket_addresses import IPv4SocketAddress, IPv6SocketAddress, UnixSocketAddress
     from tieline.runtimes.ancillary import SocketAncillary
     from tieline.runtimes.asyncio.threads import LoopThread
@@ -229,11 +229,11 @@ class PooledUnixStreamClient(UnixFacts, CredentialFacts, PooledClient[SentT_cont
         check_timeout("timeout", timeout)
         framed = self._connection.machine.framed(packet)
 
-        def send(beside: Beside) -> bool:
-            return self._outgoing.sent_behind(partial(beside.send, framed, ancillary))
+        def send(stream: AncillaryStream) -> bool:
+            return self._outgoing.sent_behind(partial(stream.send, framed, ancillary))
 
         try:
-            _call(self._thread, self._client.send_beside, send, timeout)
+            _call(self._thread, self._client.send_ancillary, send, timeout)
         except TimeoutError as exc:
             raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=False) from exc
 
@@ -253,11 +253,11 @@ class PooledUnixStreamClient(UnixFacts, CredentialFacts, PooledClient[SentT_cont
             return super().recv_packet(timeout=timeout)
         check_timeout("timeout", timeout)
         packet: ReceivedT_co
-        (packet,) = self._receive(partial(self._receive_beside, ancillary_data, room, timeout))
+        (packet,) = self._receive(partial(self._receive_ancillary, ancillary_data, room, timeout))
         return packet
 
-    async def _receive_beside(self, container: SocketAncillary, room: int, seconds: float | None) -> list[Any]:
-        return [await self._client.receive_beside(self._incoming.take, container, room, seconds)]
+    async def _receive_ancillary(self, container: SocketAncillary, room: int, seconds: float | None) -> list[Any]:
+        return [await self._client.receive_ancillary(self._incoming.take, container, room, seconds)]
 
 
 class PooledPeer(Generic[SentT_contra]):

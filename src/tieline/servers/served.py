@@ -7,16 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.clients.ancillary_streams import busy
 from tieline.clients.async_stream import AsyncStreamClient
 from tieline.clients.async_tcp import AsyncTCPNetworkClient
 from tieline.clients.async_unix_stream import AsyncUnixStreamClient
-from tieline.clients.beside_streams import busy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
 
-    from tieline.clients.beside_streams import Beside
+    from tieline.clients.ancillary_streams import AncillaryStream
     from tieline.clients.engine import PacketEngine
     from tieline.endpoints.urls import Endpoint
     from tieline.runtimes.ancillary import SocketAncillary
@@ -101,10 +101,10 @@ class ServedUnixStreamClient(
         backend: AsyncBackend,
         engine: PacketEngine,
     ) -> None:
-        self._beside = self._read_size = None
+        self._ancillary = self._read_size = None
         super().__init__(endpoint, protocol, backend, engine)
 
-    async def receive_beside(
+    async def receive_ancillary(
         self, take: Callable[[Callable[[], Any]], Any], container: SocketAncillary, room: int, seconds: float | None
     ) -> Any:
         """Return the next packet, as *take* takes it, and put what came beside it into *container*.
@@ -116,16 +116,16 @@ class ServedUnixStreamClient(
         engine: Any = self._engine
         if engine.receivers:  # threads that stand in line by themselves
             raise busy()
-        return await self._in_time(self._receive_beside(container, room, take), seconds)
+        return await self._in_time(self._receive_ancillary(container, room, take), seconds)
 
-    async def send_beside(self, send: Callable[[Beside], bool], seconds: float | None) -> None:
+    async def send_ancillary(self, send: Callable[[AncillaryStream], bool], seconds: float | None) -> None:
         """Send by *send*, when it is its turn.
 
         Raises:
             TimeoutError: Nothing was sent within *seconds*.
         """
-        _, beside = await self._ready()
-        await self._in_time(self._send_beside(partial(send, beside)), seconds)
+        _, stream = await self._ready()
+        await self._in_time(self._send_ancillary(partial(send, stream)), seconds)
 
     async def _in_time(self, work: Coroutine[Any, Any, Any], seconds: float | None) -> Any:
         with self.backend().cancel_scope(None if seconds is None else self._now() + seconds):
@@ -135,10 +135,10 @@ class ServedUnixStreamClient(
     async def receive_within(
         self, take: Callable[[Callable[[], Any]], Any], what: Callable[[], Any], seconds: float | None
     ) -> Any:
-        _, beside = await self._ready()
+        _, stream = await self._ready()
         who = object()
-        beside.begin_plain(who)
+        stream.begin_plain(who)
         try:
             return await super().receive_within(take, what, seconds)
         finally:
-            beside.end_plain(who)
+            stream.end_plain(who)

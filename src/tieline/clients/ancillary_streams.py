@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What goes beside the packets of Unix streams: the part that is the same in both worlds.
+"""Ancillary data beside the packets of Unix streams: the part that is the same in async and in blocking code.
 
 It goes past the transport: see `tieline.runtimes.ancillary_streams`. So the transport must not read while somebody
 wants it; and because what is read without asking for it is lost, a client of Unix sockets reads nothing at all before
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from tieline.clients.engine import PacketEngine
     from tieline.runtimes.ancillary import SocketAncillary
 
-__all__ = ["Beside", "busy"]
+__all__ = ["AncillaryStream", "busy"]
 
 
-class Beside:
-    """For one client, once somebody receives.
+class AncillaryStream:
+    """The ancillary data of one client's stream, from its first receive or send on.
 
     Args:
         engine: The engine of the client, whose machine is a `HeldPackets`.

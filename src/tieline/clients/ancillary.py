@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What goes beside packets on Unix sockets: how much room there is for it, and who may ask."""
+"""The arguments for ancillary data of packets on Unix sockets: the container, and the size of the buffer."""
 
 from __future__ import annotations
 
