@@ -90,7 +90,8 @@ class CallEngine(Base):
 
     def handle_one(self, event: Any, /) -> bytes | None:
         if event.__class__ is tuple:
-            self._end_lone_call(*event)
+            waiter, value, error = event
+            self._end_lone_call(waiter, value, error)
             return None
         handling, machine = self.handling, self.machine
         method = self.session.methods.lookup(event.method) if machine.is_direct else None
@@ -125,8 +126,9 @@ class CallEngine(Base):
             return len(tokens)
         handled = len(events)
         if handled == 1 and isinstance(events[0], tuple):
-            self._let_pass_before(events[0][2])
-            self._end_lone_call(*events[0])
+            waiter, value, error = events[0]
+            self._let_pass_before(error)
+            self._end_lone_call(waiter, value, error)
             return 1
         if handled:
             if self.handling.cancel_rule is not None:

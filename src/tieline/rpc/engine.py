@@ -69,6 +69,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         "_overrides",
         "_room",
         "_sessions",
+        "_teller",
         "_visit",
         "backend",
         "handling",
@@ -81,12 +82,12 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
     )
 
     started: float | None
+    _teller: Teller | None  # where somebody wants to be told
     _visit: Visit | None
     _room: Room | None
     _idle_waiters: list[Waiter] | None
 
     # What many a session never has is the class's, until one has it.
-    _teller: Teller | None = None  # where somebody wants to be told
     _closed_event: Event | None = None
     _closed_waiters: list[Told] | None = None
     _is_finishing: bool = False  # the peer has ended, and what it said is still being handled
@@ -111,7 +112,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         self._coming = coming
         self._admission = admission
         self.is_over = False
-        self._visit = self.started = self._room = self._idle_waiters = None
+        self._visit = self.started = self._room = self._idle_waiters = self._teller = None
         self.host: Host = backend.host()
         self.link: Link[MachineT] = backend.new_link(machine, self, self.host)
         self.handling: TasksT = self._new_handling()

@@ -51,6 +51,7 @@ class Tasks:
         "_first_steps",
         "_gated",
         "_host",
+        "_leaving",
         "_timeout",
         "context",
         "running",
@@ -60,6 +61,7 @@ class Tasks:
     context: Context
     may_be_direct: bool
     running: dict[Handle, Any] | None
+    _leaving: set[Handle] | None  # of handlers that have given up, and run still
     _first_steps: Walk | None  # whose handlers take their first steps, within `host.start`
 
     # What nearly no session has any of is the class's, until one has it.
@@ -74,7 +76,6 @@ class Tasks:
     _overdue: list[Any] | None = None  # messages whose handlers were cancelled because they took too long
     # Whose handlers wait for the end of the session, in which tasks.
     _awaiting: list[tuple[Walk, Handle | None]] | None = None
-    _leaving: set[Handle] | None = None  # of handlers that have given up, and run still
     _not_begun: dict[int, Any] | None = None  # the messages that `unstarted` counts, by their identity
 
     def __init__(self, host: Host, gated: Gated, timeout: float | None, boss: Boss) -> None:
@@ -83,7 +84,7 @@ class Tasks:
         self._boss: Boss | None = boss
         self._timeout = timeout
         self.unstarted = 0
-        self.running = self._first_steps = None
+        self.running = self._first_steps = self._leaving = None
 
     def expect_first_step(self, message: object) -> None:
         """Take note that a task for *message* is about to be started, which calls `has_begun` as it begins."""

@@ -15,7 +15,7 @@ from tieline.runtimes.link_closing import LinkClosing, MachineT
 from tieline.runtimes.memory import LONG, keep_memory
 from tieline.wire.default import NOTHING
 from tieline.wire.flow import MUCH_OUTPUT
-from tieline.wire.states import State
+from tieline.wire.states import DRAINING, FINISHED, OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -189,10 +189,10 @@ class Link(LinkClosing[MachineT]):
                 self._deliver(events, now + TURN_SECONDS)
             finally:
                 self.in_turn = False
-        if self.machine.state < State.FINISHED:
+        if self.machine.state < FINISHED:
             self._watch_peer(now)
         self.settle()
-        return self.machine.state < State.FINISHED
+        return self.machine.state < FINISHED
 
     def pause_writing(self) -> None:
         self.machine.writing_paused(self.transport.get_write_buffer_size(), self._host.now())
@@ -352,12 +352,12 @@ class Link(LinkClosing[MachineT]):
             if machine.timers.first < self._armed_for:
                 self._arm()
             return  # so it is nearly always: there is nothing else to do
-        if machine.state is not State.OPEN:
-            if machine.state is State.DRAINING:
+        if machine.state is not OPEN:
+            if machine.state is DRAINING:
                 self._sink.end_begun()  # that may have been all that it waited for
                 if machine.queued:  # what that completed of a batch: corked, it would come behind the close
                     self._write()
-            if machine.state > State.DRAINING:
+            if machine.state > DRAINING:
                 if not self._closing:
                     self._follow_end()
                 if self._closing and not machine.flow.paused:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic
 from tieline.runtimes.contract import OurProtocol
 from tieline.runtimes.hangups import peer_of, rest_of
 from tieline.runtimes.lingering import Lingering
-from tieline.wire.states import State
+from tieline.wire.states import LINGERING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,7 +182,7 @@ class LinkClosing(OurProtocol, ABC, Generic[MachineT]):
 
     def _follow_end(self) -> None:
         """The machine has nothing more to say: half-close while the peer may not have heard all, then close."""
-        if self.machine.state is State.LINGERING and self.transport.can_write_eof():
+        if self.machine.state is LINGERING and self.transport.can_write_eof():
             self._write_eof()
         elif not self._lingers():
             self._closing = True

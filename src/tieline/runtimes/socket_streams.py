@@ -51,6 +51,7 @@ class SocketStream(WaterMarks, Transport):
     __slots__ = (
         "_buffered",
         "_eof_asked",
+        "_failed_with",
         "_is_broken",
         "_is_closing",
         "_paused",
@@ -67,7 +68,7 @@ class SocketStream(WaterMarks, Transport):
     is_bare: ClassVar[bool] = True
     proxy_target: Any = None
     _eof_sent: bool = False
-    _failed_with: BaseException | None = None  # with what sending has failed
+    _failed_with: BaseException | None  # with what sending has failed
     _is_closing: bool  # nothing more is read, or taken to be written
     _is_broken: bool  # the end is planned: what is unsent was dropped
 
@@ -77,6 +78,7 @@ class SocketStream(WaterMarks, Transport):
         self._unsent_size = 0
         self._size = READ_SIZE
         self._eof_asked = self._paused = self.peer_has_ended = self._is_closing = self._is_broken = False
+        self._failed_with = None
         self._sockname = _name(sock.getsockname) if sockname is None else sockname
         self._peername = _name(sock.getpeername) if peername is None else peername
         self.set_protocol(protocol)

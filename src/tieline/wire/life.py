@@ -21,7 +21,7 @@ from tieline.errors import (
 from tieline.wire.default import NOTHING
 from tieline.wire.flow import Flow
 from tieline.wire.limits import ceiling
-from tieline.wire.states import State
+from tieline.wire.states import OPEN
 from tieline.wire.timers import NEVER
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Life:
     _stalled: tuple[int, float] | None = None
 
     def __init__(self, limits: Limits) -> None:
-        self.state = State.OPEN
+        self.state = OPEN
         self.limits = limits
         self.flow = Flow(limits)
         self.timers = NEVER
@@ -170,7 +170,7 @@ class Life:
             ClosedError: This side has closed it.
             ConnectionLost: It went down, or is about to.
         """
-        if self.state is not State.OPEN:
+        if self.state is not OPEN:
             raise self.why_not_open()
 
     def why_not_open(self) -> ClosedError | ConnectionLost:

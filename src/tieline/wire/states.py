@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 from tieline.errors import LocalProtocolError
 
-__all__ = ["Cause", "CauseName", "State", "next_state"]
+__all__ = ["DRAINING", "FINISHED", "LINGERING", "OPEN", "Cause", "CauseName", "State", "next_state"]
 
 # One of those in `Cause`.
 CauseName: TypeAlias = Literal[
@@ -37,6 +37,12 @@ class Cause:
     LOST: Final = "LOST"
     LAST_WORD: Final = "LAST_WORD"  # as LAST_REPLY, where the peer would lose what was said if it were closed at once
 
+
+# To look a member up in its class takes as long as ten other names: these are for what each connection asks.
+OPEN: Final = State.OPEN
+DRAINING: Final = State.DRAINING
+LINGERING: Final = State.LINGERING
+FINISHED: Final = State.FINISHED
 
 _S, _C = State, Cause
 

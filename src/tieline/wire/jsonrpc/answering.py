@@ -22,7 +22,7 @@ from tieline.wire.governed import Governed
 from tieline.wire.jsonrpc.paths import ways_of
 from tieline.wire.jsonrpc.requests import RequestTable
 from tieline.wire.jsonrpc.writing import NO_CLASSES, REPLY_ENCODER, Settled, TemplateWriter
-from tieline.wire.states import State, next_state
+from tieline.wire.states import DRAINING, next_state
 
 if TYPE_CHECKING:
     from tieline.wire.carriage import Carriage
@@ -324,7 +324,7 @@ class Answering(Governed):
         """
         if self.instead is not None:
             self.instead = None
-        if self.state > State.DRAINING:
+        if self.state > DRAINING:
             return None
         batch = self.requests.leave(request)
         # What is wrong goes into no variable here: it refers to this frame by its traceback.
@@ -347,7 +347,7 @@ class Answering(Governed):
         """
         if self.instead is not None:
             self.instead = None
-        if self.state > State.DRAINING:
+        if self.state > DRAINING:
             return None
         if costs:
             try:
@@ -381,7 +381,7 @@ class Answering(Governed):
 
     def abandon(self, request: Request) -> None:
         """Take note that *request* will never be answered, because this side ends the connection."""
-        if self.state <= State.DRAINING:
+        if self.state <= DRAINING:
             batch = self.requests.leave(request)
             if batch is not None:
                 self._close_part(batch)

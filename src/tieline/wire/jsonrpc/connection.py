@@ -30,7 +30,7 @@ from tieline.wire.jsonrpc.events import Event, ProtocolViolation
 from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.life import ends_stream, lost
 from tieline.wire.limits import DEFAULT, ceiling
-from tieline.wire.states import Cause, State
+from tieline.wire.states import DRAINING, FINISHED, LINGERING, OPEN, Cause
 from tieline.wire.timers import NEVER
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Connection(ReadingAhead):
     @property
     def takes_notifications(self) -> bool:
         """Whether notifications may be sent: also while a connection drains, for the handlers that it waits for."""
-        return self.state <= State.DRAINING
+        return self.state <= DRAINING
 
     def send_request(
         self, method: str, params: object, token: object, now: float, timeout: float | Default | None = DEFAULT
@@ -123,7 +123,7 @@ class Connection(ReadingAhead):
             LocalProtocolError: The dialect cannot express it.
             TypeError, ValueError: The arguments cannot be encoded, or the framer refuses the call.
         """
-        if self.state is not State.OPEN:
+        if self.state is not OPEN:
             self.check_open()
         calls = self.calls
         if calls is NO_CALLS:
@@ -241,7 +241,7 @@ class Connection(ReadingAhead):
 
     def _tell_cancelled(self, call_id: int) -> None:
         rule = self.protocol.dialect.cancel
-        if rule is not None and self.state is State.OPEN:
+        if rule is not None and self.state is OPEN:
             params: object = [call_id] if rule.id_name is None else {rule.id_name: call_id}
             try:
                 self._put(self._framed(self._writer.notification(rule.method, params)))
@@ -283,7 +283,7 @@ class Connection(ReadingAhead):
     def _message_is_late(self, events: list[Event], now: float) -> None:
         """The time for the message that has begun is over: end the connection, unless it is us who do not read."""
         self._set_timer("message")
-        if self.state > State.DRAINING:
+        if self.state > DRAINING:
             return  # nobody waits for the message any more
         if not self.wants_data:
             self._set_timer("message", now + ceiling(self.limits.message_timeout))
@@ -295,7 +295,7 @@ class Connection(ReadingAhead):
 
     def _hang_up(self, reason: Exception) -> None:
         """Close in order, without a word, for *reason*."""
-        if self.state is State.OPEN:
+        if self.state is OPEN:
             self.close_reason = reason
             self.close()
 
@@ -319,9 +319,9 @@ class Connection(ReadingAhead):
     def abort(self) -> None:
         """Take note that this side cuts the connection: nothing is sent any more. Open calls end with it."""
         self.close()
-        if self.state is State.DRAINING:
+        if self.state is DRAINING:
             self._move(Cause.LAST_REPLY)
-        elif self.state is State.LINGERING:
+        elif self.state is LINGERING:
             self._set_timer("linger")
             self._move(Cause.LINGERED)
         self.queued = None
@@ -344,7 +344,7 @@ class Connection(ReadingAhead):
 
         What was read and is not handled is thrown away then.
         """
-        if self.state > State.DRAINING:
+        if self.state > DRAINING:
             return ()
         error = self.settle_account(now)
         if error is None:
@@ -354,7 +354,7 @@ class Connection(ReadingAhead):
 
     def peer_violated(self, text: str, now: float) -> Sequence[Event]:
         """End the connection because the peer broke a rule that is not this machine's to watch; it is told *text*."""
-        if self.state > State.DRAINING:
+        if self.state > DRAINING:
             return ()
         return self._break_off(RemoteProtocolError(text), self.protocol.invalid_request(text), now)
 
@@ -387,12 +387,12 @@ class Connection(ReadingAhead):
 
     def receive_eof(self, now: float) -> Sequence[Event]:
         """The peer will send nothing more: what it asked is still answered, what it owes has failed."""
-        if self.state >= State.FINISHED:
+        if self.state >= FINISHED:
             return ()
         self.last_received = now
-        self.peer_has_ended = self.state is not State.LINGERING
+        self.peer_has_ended = self.state is not LINGERING
         events: list[Event] = []
-        if self.state is State.LINGERING:
+        if self.state is LINGERING:
             self._set_timer("linger")
         elif self.close_reason is None:
             if not self._refuses:
@@ -450,7 +450,7 @@ class Connection(ReadingAhead):
 
     def _note_break(self, error: BaseException) -> None:
         """Take note of the *error* that the transport ends with."""
-        if ends_stream(error) and self.state <= State.DRAINING:
+        if ends_stream(error) and self.state <= DRAINING:
             self.peer_has_ended = True
         self.charge_fault(error)
         if self.close_reason is None:

@@ -28,7 +28,7 @@ from tieline.wire.jsonrpc.reading import (
     read_message,
 )
 from tieline.wire.limits import ceiling
-from tieline.wire.states import Cause, State
+from tieline.wire.states import DRAINING, LINGERING, OPEN, Cause
 from tieline.wire.strangers import foreign_line, foreign_start
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Receiving(PlainReading):
         """As `receive_data`, whatever state the connection is in."""
         is_first = self.last_received is None
         self.last_received = now
-        if self.state > State.DRAINING or self._violation is not None:
+        if self.state > DRAINING or self._violation is not None:
             return ()  # what comes behind the fault is thrown away
         if is_first and self._framer.is_text and (name := foreign_start(data)) is not None:
             return self._drop(f"the peer speaks {name}, not JSON-RPC")
@@ -127,7 +127,7 @@ class Receiving(PlainReading):
         self._counted_since = now
         if self._is_stranger:
             self._set_timer("idle", now + ceiling(self.limits.idle_timeout))
-        self.is_smooth = self._is_plain and self.state is State.OPEN  # what comes first may be plain as well
+        self.is_smooth = self._is_plain and self.state is OPEN  # what comes first may be plain as well
 
     def reading_resumed(self, now: float) -> None:
         """The driver reads on after it had stopped: the message that has come in part gets its time anew."""
@@ -152,7 +152,7 @@ class Receiving(PlainReading):
         if self._violation is not None or (self._owed and self._may_be_excessive):
             return True
         is_there = self._at < len(self._held) or self._fault is not None
-        return is_there and self.state < State.LINGERING and not self._is_parked()
+        return is_there and self.state < LINGERING and not self._is_parked()
 
     @property
     def has_unread(self) -> bool:
@@ -172,7 +172,7 @@ class Receiving(PlainReading):
     @property
     def wants_data(self) -> bool:
         """Whether the driver is to read on."""
-        if self.state >= State.LINGERING:
+        if self.state >= LINGERING:
             return True
         if self._violation is not None or self._at < len(self._held):
             return False
@@ -203,7 +203,7 @@ class Receiving(PlainReading):
             if self._fault is not None:
                 events = [*events]
                 self._framing_fault(self._fault, events, now)
-            elif self.state is not State.OPEN:
+            elif self.state is not OPEN:
                 self._after_reply()
             else:
                 self.is_smooth = self._is_at_rest()
@@ -215,7 +215,7 @@ class Receiving(PlainReading):
         return (
             self._is_plain
             and self.requests.count < flow.parks_at
-            and self.state is State.OPEN
+            and self.state is OPEN
             and not (self._held or self._fault or self._violation)
             and not (flow.paused or self._is_stranger or self._owed or self._looks_again)
             and self.timers.message == inf
@@ -297,7 +297,7 @@ class Receiving(PlainReading):
 
     def _after_reply(self) -> None:
         """Finish a connection that is draining, once nothing is left to answer or, after the peer's EOF, to read."""
-        if self.state is not State.DRAINING or self._violation is not None:
+        if self.state is not DRAINING or self._violation is not None:
             return
         requests = self.requests
         if requests.count > (requests.calls if self._is_unheard else 0):
