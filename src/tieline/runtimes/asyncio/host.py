@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from tieline.runtimes.ports import Sink
     from tieline.wire.packets import PacketConnection
 
-__all__ = ["STARTS_EAGERLY", "AsyncioHost", "BufferedLink", "PlainLink", "RequestFuture", "current_host"]
+__all__ = ["AsyncioHost", "BufferedLink", "PlainLink", "RequestFuture", "current_host"]
 
-STARTS_EAGERLY: Final = sys.version_info >= (3, 12)
 RECEIVE_BUFFER = 256 * 1024
 MOST_AT_ONCE = 16  # connections that are dialled within one turn of a loop
 # What a loop reads that serves one connection and nothing else: that, and its own socket by which it is woken.
@@ -187,8 +186,11 @@ class AsyncioHost:
         far_timers: The timers of the loop's connections.
     """
 
+    starts_eagerly: bool = sys.version_info >= (3, 12)
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.starts_eagerly = STARTS_EAGERLY  # each async request asks, and what is the class's takes longer to get
+        # Each async request asks for it, and what is the class's takes longer to get.
+        self.starts_eagerly = AsyncioHost.starts_eagerly
         # `loop.time` of the stock loops is a function of Python around `time.monotonic`.
         is_stock = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
         self.now: Callable[[], float] = time.monotonic if is_stock else loop.time

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.runtimes.asyncio.host import STARTS_EAGERLY, current_host
+from tieline.runtimes.asyncio.host import AsyncioHost, current_host
 from tieline.runtimes.contract import OurProtocol
 from tieline.runtimes.socket_streams import NOTHING, SocketStream
 
@@ -23,7 +23,7 @@ __all__ = ["SelectorStream", "started"]
 
 # Whether the protocol may hear of the end behind the callback in which that was decided. Where tasks do not start
 # eagerly, handlers of what was read in it have yet to take their first step, and the end would cancel them before.
-_ENDS_AT_ONCE: Final = STARTS_EAGERLY
+_ENDS_AT_ONCE: Final = AsyncioHost.starts_eagerly
 
 
 class SelectorStream(SocketStream):
