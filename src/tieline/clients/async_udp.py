@@ -29,7 +29,7 @@ class AsyncUDPNetworkClient(InternetFacts, AsyncDatagramClient[SentT_contra, Rec
     Args:
         address: Host and port; or a connected socket, which then belongs to the client.
         protocol: The format of packets.
-        backend: "asyncio", "trio" or an `AsyncBackend`; None = the running one.
+        backend: "asyncio", "trio" or an ``AsyncBackend``; None = the running one.
         local_address: Host and port to send from.
         family: AF_INET or AF_INET6 = only addresses of that family; AF_UNSPEC = any.
         proxy: A SOCKS5 proxy, or its URL.

@@ -36,7 +36,7 @@ class AsyncUnixDatagramClient(UnixFacts, AsyncDatagramClient[SentT_contra, Recei
         path: The path of the socket; a leading NUL is a name in Linux's abstract namespace. Or a connected socket,
             which then belongs to the client.
         protocol: The format of packets.
-        backend: "asyncio", "trio" or an `AsyncBackend`; None = the running one.
+        backend: "asyncio", "trio" or an ``AsyncBackend``; None = the running one.
         local_path: The path that the client binds, to which the peer sends its answers; its file is not removed. None =
             the system chooses an abstract name (Linux only).
 

@@ -39,7 +39,7 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
         path: The path of the socket; a leading NUL is a name in Linux's abstract namespace. Or a connected socket,
             which then belongs to the client.
         protocol: The format of packets.
-        backend: "asyncio", "trio" or an `AsyncBackend`; None = the running one.
+        backend: "asyncio", "trio" or an ``AsyncBackend``; None = the running one.
         local_path: The path that the client binds, visible to the peer; its file is not removed. None = no path.
         max_recv_size: The maximum number of bytes per read for a receive with ancillary data; None = 64 KiB. It does
             not affect other receives.

@@ -96,7 +96,7 @@ class DatagramClient(Client[SentT_contra, ReceivedT_co]):
     def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
         """Send packets, one datagram each; none if one of them cannot be serialized. Otherwise as `send_packet`.
 
-        If sending fails, the packets before have been sent; with `SendTimeout`, ``sent_before`` is their number.
+        If sending fails, the packets before have been sent; with a SendTimeout, ``sent_before`` is their number.
         """
         end = until(timeout)
         engine = self._open()

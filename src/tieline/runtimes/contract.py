@@ -123,10 +123,10 @@ class WriteTransport(BaseTransport):
 
     @abstractmethod
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set the numbers of unsent bytes at which `pause_writing` and `resume_writing` of the protocol are called.
+        """Set the numbers of unsent bytes at which the protocol is told to pause and to resume writing.
 
-        `pause_writing` is called when there are more than *high* bytes, `resume_writing` when there are *low* or fewer.
-        If *low* is None, it is a fraction of *high*.
+        ``pause_writing`` is called when there are more than *high* bytes, ``resume_writing`` when there are *low* or
+        fewer. If *low* is None, it is a fraction of *high*.
 
         Raises:
             ValueError: Not 0 <= low <= high.
