@@ -119,7 +119,8 @@ async def test_so_it_is_over_a_websocket_whose_peer_has_closed_and_reads_nothing
             sock.sendall(opening() + frame(TEXT, b"a"))
             peer = await the_peer(server)
             await until(lambda: peer.begun)
-            await peer.send_message(bytes(1 << 25))  # more than the system takes
+            await peer.send_message(bytes(1 << 25))
+            await until(transport_of(peer).get_write_buffer_size)  # that was more than the system takes
             sock.sendall(frame(CLOSE, b"\x03\xe8"))
             await until(transport_of(peer).is_closing)
             assert not is_lost(peer)
