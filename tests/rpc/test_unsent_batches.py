@@ -10,19 +10,26 @@ from typing import Any
 import pytest
 
 from tests import aio
-from tests.rpc.sessions import RawPeer, raw_server, turns
+from tests.rpc.sessions import RawPeer, pair, raw_server, turns
 from tests.rpc.test_batches import answer, filled
 from tieline import (
     ClientSession,
     ClosedError,
     ConnectionLost,
     LocalProtocolError,
+    Methods,
     RPCBatchOut,
     RPCRequestOut,
     SessionBusy,
 )
 
 HOW = ["by a task", "by a callback"]
+METHODS = Methods()
+
+
+@METHODS.method
+def add(a: int, b: int) -> int:
+    return a + b
 
 
 class Early:
@@ -257,3 +264,34 @@ async def test_who_waits_for_a_request_goes_on_before_the_block_ends():
         await turns()
         assert seen[-1 if not aio.on_trio() else 0] == "block"
         assert {*seen} == {0, 1, 2, "block"}
+
+
+@pytest.mark.row("S3")
+async def test_who_fills_a_batch_is_told_that_waiting_for_it_would_never_end() -> None:
+    async with pair(METHODS) as ends:
+        client = ends.client
+        async with client.batch() as batch:
+            request = batch.add_request("add", [1, 2])
+            with pytest.raises(LocalProtocolError, match="sent when its block ends"):
+                await request
+            with pytest.raises(LocalProtocolError, match="has not been sent"):
+                await batch
+            early = Early(request, "by a task")
+            await turns()
+            assert early.outcome is None  # others may wait for what comes
+        assert await request == 3
+        await turns()
+        assert early.outcome == 3
+
+
+@pytest.mark.row("S3")
+async def test_who_fills_a_batch_may_ask_for_what_is_complete() -> None:
+    async with pair(METHODS) as ends:
+        results: list[Any] = []
+        with suppress(KeyError):
+            async with ends.client.batch() as batch:
+                request = batch.add_request("add", [1, 2])
+                request.set_result(7)
+                results.append(await request)
+                raise KeyError
+        assert results == [7]

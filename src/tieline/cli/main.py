@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from io import BufferedWriter, RawIOBase, TextIOWrapper
-from typing import Any, cast
+from typing import Any
 
 import typer.main
 
@@ -22,7 +22,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run what *arguments* say (None = those of the process), and return the exit code."""
     if None in (sys.__stdin__, sys.__stdout__, sys.__stderr__):
         _fill_gaps()
-    if isinstance(sys.stdout, TextIOWrapper) and isinstance(sys.stdout.buffer, RawIOBase):
+    if isinstance(getattr(sys.stdout, "buffer", None), RawIOBase):
         _buffer_output(sys.stdout)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -53,13 +53,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return result if isinstance(result, int) else Exit.DONE
 
 
-def _buffer_output(stream: TextIOWrapper) -> None:
+def _buffer_output(stream: Any) -> None:
     """Put a buffer into standard output that has none, by PYTHONUNBUFFERED; each line is flushed all the same.
 
     Without one, what follows the part that a full disk took, or a reader who has gone, is lost, and nobody tells.
     """
     encoding = stream.encoding
-    sys.stdout = TextIOWrapper(BufferedWriter(cast("RawIOBase", stream.detach())), encoding)
+    sys.stdout = TextIOWrapper(BufferedWriter(stream.detach()), encoding)
 
 
 def _fill_gaps() -> None:

@@ -232,12 +232,14 @@ class _Batching:
         if hasattr(self, "_batch"):
             raise LocalProtocolError("this block was entered before: call batch() again")
         batch = self._batch = self._session.new_batch()
+        batch.outcomes.is_filled_here = self._engine().host.here()
         return batch
 
     async def __aexit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         batch = self._batch
+        batch.outcomes.is_filled_here = None
         if error is not None:
             batch.never_send(error)
             return

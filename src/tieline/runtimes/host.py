@@ -152,3 +152,7 @@ class Host(Protocol):
     def current(self) -> Handle | None:
         """Return the handle of the task that is running; None outside of tasks."""
         ...
+
+    def here(self) -> Callable[[], bool]:
+        """Return a function that returns whether it is called in the task that is running now."""
+        ...

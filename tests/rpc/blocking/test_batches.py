@@ -229,3 +229,15 @@ def test_facts_of_a_session_that_any_thread_may_ask_for_leave_its_open_batch_as_
             assert "2 calls in flight" in repr(session)
             assert session.has_room()
         session.abort()
+
+
+@pytest.mark.row("S3")
+def test_who_fills_a_batch_is_told_that_waiting_for_it_would_never_end() -> None:
+    with pair() as session:
+        with session.batch() as batch:
+            request: Any = batch.add_request("add", [1, 2])
+            for wait in (request.result, request.exception):
+                with pytest.raises(LocalProtocolError, match="sent when its block ends"):
+                    wait()
+            other = Task(request.result)  # it may wait for what comes
+        assert other.result() == request.result() == 3

@@ -700,6 +700,27 @@ def test_who_waits_before_the_batch_is_sent_is_told_of() -> None:
     assert {*early} == {batch.outcomes}
 
 
+class BlockingOutcomes(Outcomes):
+    """Those of a runtime where asking for a result waits for it."""
+
+    waits_in_result = True
+
+
+@pytest.mark.row("S3")
+@pytest.mark.parametrize("ask", ["__await__", "result", "exception"])
+def test_who_has_yet_to_send_a_batch_cannot_wait_for_it(ask: str) -> None:
+    batch = RPCBatchOut(BlockingOutcomes(Future, nothing))
+    member = batch.add_request("a")
+    batch.outcomes.is_filled_here = lambda: True
+    with pytest.raises(LocalProtocolError, match="sent when its block ends"):
+        getattr(member, ask)()
+    batch.outcomes.is_filled_here = lambda: False
+    behind(member).set_result(7)
+    batch.outcomes.is_filled_here = lambda: True
+    assert member.done()
+    getattr(member, ask)()  # it is complete
+
+
 @pytest.mark.row("S3")
 def test_a_batch_that_is_given_up_fails_those_that_are_awaited_watched_or_neither() -> None:
     batch, _ = new_batch()

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tieline.errors import LocalProtocolError
@@ -48,12 +50,14 @@ class Batching(Generic[BatchT]):
         if hasattr(self, "_batch"):
             raise LocalProtocolError("this block has been entered before: call batch() anew")
         batch = self._batch = self._new_batch()
+        batch.outcomes.is_filled_here = partial(_is_in_thread, get_ident())
         return batch
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         batch = self._batch
+        batch.outcomes.is_filled_here = None
         if error is not None:
             self._fail(batch, error)
             return
@@ -66,3 +70,7 @@ class Batching(Generic[BatchT]):
             for result in batch.results:
                 if isinstance(result, BaseException):
                     raise told_anew(result)
+
+
+def _is_in_thread(ident: int) -> bool:
+    return get_ident() == ident

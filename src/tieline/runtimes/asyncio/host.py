@@ -285,6 +285,10 @@ class AsyncioHost:
         except RuntimeError:  # no loop runs in this thread
             return None
 
+    def here(self) -> Callable[[], bool]:
+        task = asyncio.current_task()
+        return lambda: asyncio.current_task() is task
+
     def has_to_turn(self) -> bool:
         """Return whether a connection that was dialled at once has to wait for a turn of the loop nevertheless.
 

@@ -116,3 +116,6 @@ class BlockingHost(Pump):
 
     def current(self) -> None:
         return None
+
+    def here(self) -> NoReturn:
+        raise NotImplementedError("blocking code has threads, and no tasks")

@@ -198,6 +198,8 @@ class BlockingOutcomes(Outcomes):
 
     __slots__ = ("_pump",)
 
+    waits_in_result = True
+
     def __init__(self, pump: Mover, note_early: Callable[[Outcomes], object]) -> None:
         super().__init__(partial(BlockingRequest, pump=pump), note_early)
         self._pump = pump

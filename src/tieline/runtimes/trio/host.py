@@ -146,6 +146,10 @@ class TrioHost:
         except RuntimeError:  # no trio in this thread
             return None
 
+    def here(self) -> Callable[[], bool]:
+        task = current_task()
+        return lambda: current_task() is task
+
     # --- for transports and listeners ----------------------------------------------------------------------------
 
     def make(self, factory: Callable[[], T]) -> T:

@@ -13,7 +13,7 @@ from weakref import ref
 
 import msgspec
 
-from tieline.errors import ClosedError, ConnectionLost
+from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
 from tieline.wire.anew import told_anew
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 
@@ -106,14 +106,20 @@ class BatchMember(
 
     def result(self, *args: Any, **kwargs: Any) -> Any:
         """Return the result; otherwise as that of a request that was sent by itself."""
-        if self.outcomes.has_result(self.place):
-            return self.outcomes.values[self.place]
+        outcomes = self.outcomes
+        if outcomes.has_result(self.place):
+            return outcomes.values[self.place]
+        if outcomes.waits_in_result:
+            outcomes.check_wait(self)
         return self._request.result(*args, **kwargs)
 
     def exception(self, *args: Any, **kwargs: Any) -> BaseException | None:
         """Return what it has failed with; otherwise as that of a request that was sent by itself."""
-        if self.outcomes.has_result(self.place):
+        outcomes = self.outcomes
+        if outcomes.has_result(self.place):
             return None
+        if outcomes.waits_in_result:
+            outcomes.check_wait(self)
         error: BaseException | None = self._request.exception(*args, **kwargs)
         return error
 
@@ -158,6 +164,7 @@ class BatchMember(
     if not TYPE_CHECKING:  # it is declared
 
         def __await__(self) -> Generator[Any, None, Any]:
+            self.outcomes.check_wait(self)
             return self._request.__await__()
 
 
@@ -194,6 +201,7 @@ class Outcomes:
         values: What each has come to, by its place: a result, an error, or `OPEN`; of those that nothing was made of.
         requests: What was made of members, by their places.
         first: What the first of them would be called by if they were sent at once.
+        is_filled_here: Whether the caller adds them, in a ``with`` that sends them as it ends; None outside of one.
         ids: What they are called by; empty before they are sent.
         is_plain: Nothing was added that cannot be encoded as it is.
         open: How many are sent and not complete.
@@ -215,6 +223,7 @@ class Outcomes:
         "_watched",
         "first",
         "ids",
+        "is_filled_here",
         "is_over",
         "is_plain",
         "lost",
@@ -227,6 +236,7 @@ class Outcomes:
     )
 
     member_class: ClassVar[type[BatchMember]] = BatchMember
+    waits_in_result: ClassVar[bool] = False  # whether `result` waits, as it does in blocking code
 
     def __init__(
         self, new_request: Callable[[Any, Any], RPCRequestOut], note_early: Callable[[Outcomes], object]
@@ -244,6 +254,7 @@ class Outcomes:
         self.first = 0
         self.ids: Sequence[object] = ()
         self.open = 0
+        self.is_filled_here: Callable[[], bool] | None = None
         self.is_over = False
         self.is_plain = True
         self.members: list[BatchMember] | None = None
@@ -258,6 +269,15 @@ class Outcomes:
     def has_result(self, place: int) -> bool:
         """Return whether it has, with a result."""
         return self.has_value(place) and (self._failed is None or place not in self._failed)
+
+    def check_wait(self, member: BatchMember) -> None:
+        """Refuse to wait for *member* to who has yet to send it.
+
+        Raises:
+            LocalProtocolError: The caller fills the batch, which is sent behind that.
+        """
+        if self.is_filled_here is not None and not member.done() and self.is_filled_here():
+            raise LocalProtocolError("the batch is sent when its block ends: wait for its requests behind the block")
 
     def outcome(self, member: BatchMember) -> object:
         """Return what *member*, which is complete, has come to: a result or an error."""
