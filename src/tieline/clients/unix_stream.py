@@ -103,10 +103,11 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         """Return the next packet, and store the ancillary data of the read in *ancillary_data*.
 
         Ancillary data that arrives with packets received without a container is lost: to get it, receive all packets
-        with one. Each such receive reads once. The system returns file descriptors with the read in which their packet
-        begins, and Linux joins that packet to earlier ones that were sent without ancillary data. So the descriptors
-        belong to the last packet that begins in the read, and the container may receive them together with an earlier
-        packet. If the peer sends ancillary data with every packet, packets are not joined.
+        with one. Such a receive reads once, or not at all if a whole packet has arrived with an earlier read: then the
+        container stays as it is. The system returns file descriptors with the read in which their packet begins, and
+        Linux joins that packet to earlier ones that were sent without ancillary data. So the descriptors belong to the
+        last packet that begins in the read, and the container may receive them together with an earlier packet. If the
+        peer sends ancillary data with every packet, packets are not joined.
 
         Args:
             timeout: Seconds to wait; 0 = do not wait, None = unlimited.

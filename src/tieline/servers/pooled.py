@@ -244,7 +244,7 @@ class PooledUnixStreamClient(UnixFacts, CredentialFacts, PooledClient[SentT_cont
         ancillary_data: SocketAncillary | None = None,
         ancillary_bufsize: int | None = None,
     ) -> ReceivedT_co:
-        """Return the next packet, and put the control data of its first bytes into *ancillary_data*.
+        """Return the next packet, and store the ancillary data of the read in *ancillary_data*.
 
         See `UnixStreamClient.recv_packet`.
         """
