@@ -29,11 +29,11 @@ class Watched:
         self._fd = os.pidfd_open(pid)
 
     def ends(self) -> bool:
-        """Return whether the process has ended, or does in the moments that a signal takes."""
+        """Return whether the process has ended, or does soon: the moments of a signal, or more on a busy machine."""
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         try:
-            return bool(poll.poll(1000))
+            return bool(poll.poll(60_000))
         finally:
             os.close(self._fd)
 

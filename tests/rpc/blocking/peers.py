@@ -47,7 +47,7 @@ def slow_methods() -> tuple[Methods, threading.Event, threading.Event]:
     @methods.method
     def slow() -> str:
         began.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return "late"
 
     return methods, began, go_on
@@ -149,7 +149,7 @@ class Task:
 
 def until(condition: Callable[[], object]) -> None:
     """Wait until another thread has come so far."""
-    patience = time.monotonic() + 10
+    patience = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < patience, "it never came to that"
         time.sleep(0)
