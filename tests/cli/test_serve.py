@@ -122,6 +122,18 @@ def test_it_serves_on_when_nobody_reads_what_it_says(folder: Path, tieline: Comm
         assert server.process.wait(PATIENCE) == 0
 
 
+def test_what_handlers_print_is_seen_at_once_where_nothing_is_to_be_buffered(
+    tmp_path: Path, tieline: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "telling.py").write_text("def tell(text: str) -> None:\n    print(text)\n")
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    with started("serve", "telling.py:tell", "--listen", "tcp://127.0.0.1:0", cwd=tmp_path) as server:
+        (url,) = server.urls()
+        assert tieline("call", url, "tell", "seen").code == 0
+        server.process.kill()  # or an output that is buffered would be waited for to no end
+        assert server.line() == "seen"
+
+
 def test_failures_of_handlers_are_logged(folder: Path, tieline: CommandLine) -> None:
     with started("serve", "service.py", "-l", "unix:s", "--log-level", "error", cwd=folder) as server:
         server.urls()

@@ -59,7 +59,7 @@ def _buffer_output(stream: Any) -> None:
     Without one, what follows the part that a full disk took, or a reader who has gone, is lost, and nobody tells.
     """
     encoding = stream.encoding
-    sys.stdout = TextIOWrapper(BufferedWriter(stream.detach()), encoding)
+    sys.stdout = TextIOWrapper(BufferedWriter(stream.detach()), encoding, line_buffering=True)
 
 
 def _fill_gaps() -> None:
