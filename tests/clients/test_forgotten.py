@@ -24,6 +24,7 @@ from tieline.clients.engine import PacketEngine
 from tieline.converter import AbstractPacketConverter
 from tieline.exceptions import SendTimeout
 from tieline.protocol import StreamProtocol
+from tieline.runtimes import children
 from tieline.serializers import (
     AbstractPacketSerializer,
     BytesSerializer,
@@ -247,7 +248,12 @@ def test_a_child_whose_client_is_forgotten_until_the_interpreter_ends_is_ended_w
     until(lambda: is_gone(int(ran.stdout)))  # on a busy machine it takes its time to die
 
 
-def test_a_child_whose_loop_is_closed_before_its_client_ends_with_that() -> None:
+@pytest.mark.parametrize("dying", [children.DYING, 0.0])
+def test_a_child_whose_loop_is_closed_before_its_client_ends_with_that(
+    dying: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "DYING", dying)
+
     async def start() -> tuple[Any, str]:
         client = tieline.connect(tieline.Command([sys.executable, "-c", CHILD]), protocol=LINES)
         return client, await client.recv_packet()

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tieline.errors import ConnectionLost, EndOfStream, ProcessEnded, UnsupportedOperation
 from tieline.runtimes.memory import READ_SIZE
@@ -60,6 +60,10 @@ class Child:
         UnsupportedOperation: Not on this system.
     """
 
+    # Those of all children. Were one garbage together with its child, it would complain that nobody waits for it,
+    # before the child has seen to that.
+    _processes: ClassVar[set[subprocess.Popen[bytes]]] = set()
+
     def __init__(self, command: Command) -> None:
         if os.name != "posix":
             raise UnsupportedOperation("child processes as connections need a Unix system")
@@ -78,6 +82,7 @@ class Child:
             ours = self._pipes(opened)
             theirs = opened[::2]
             self.process: subprocess.Popen[bytes] = _started(command, theirs)
+            self._processes.add(self.process)
         except BaseException:
             for fd in opened:
                 os.close(fd)
@@ -98,9 +103,11 @@ class Child:
             raise
 
     def __del__(self) -> None:
-        if getattr(self, "stdout", -1) >= 0:  # its event loop was closed before its client: nothing else ends it
-            self.kill()
-            self.close()
+        if hasattr(self, "process"):
+            if getattr(self, "stdout", -1) >= 0:  # its event loop was closed before its client: nothing else ends it
+                self.kill()
+                self.close()
+            self._processes.discard(self.process)
 
     def _pipes(self, opened: list[int]) -> tuple[int, int, int]:
         """Make the pipes, and put their ends into *opened*: the child's and ours by turns. Return ours."""
