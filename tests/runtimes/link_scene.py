@@ -35,6 +35,8 @@ class FakeHost(VirtualClock):
 class FakeTransport:
     """Records the orders; what is written stays unsent while the peer takes nothing."""
 
+    lower = None  # no layer
+
     def __init__(self) -> None:
         self.orders: list[str] = []
         self.writes: list[bytes] = []

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tieline.runtimes.ports import Transport
 
-__all__ = ["MOST_BEHIND", "Peer", "has_hung_up", "has_unread", "peer_of", "rest_of"]
+__all__ = ["MOST_BEHIND", "Peer", "has_hung_up", "has_unread", "is_deaf", "peer_of", "rest_of"]
 
 # What the system knows of a peer:
 #
@@ -102,3 +102,15 @@ def _told_of(fd: int) -> int:
     poll = _POLL()
     poll.register(fd, 0)
     return sum(events for _, events in poll.poll(0))
+
+
+def is_deaf(transport: Any) -> bool:
+    """Return whether *transport* takes nothing more to be sent: it is closing, or one of those below it is.
+
+    So it is from a failed write on; the end is told later.
+    """
+    while transport is not None:
+        if transport.is_closing():
+            return True
+        transport = getattr(transport, "lower", None)
+    return False

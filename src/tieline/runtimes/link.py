@@ -11,6 +11,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
+from tieline.runtimes.hangups import is_deaf
 from tieline.runtimes.link_closing import LinkClosing, MachineT
 from tieline.runtimes.memory import LONG, keep_memory
 from tieline.wire.default import NOTHING
@@ -293,7 +294,7 @@ class Link(LinkClosing[MachineT]):
 
         The end is told in another turn of the loop, and whoever only sends, on and on, would leave none to it.
         """
-        if self.transport.is_closing():
+        if is_deaf(self.transport):
             self.pause_writing()
 
     def _cork(self) -> None:

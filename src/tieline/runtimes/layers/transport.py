@@ -168,9 +168,14 @@ class LayerTransport(Transport):
         """Return the protocol above; None when the connection is gone."""
         return self._upper
 
+    @property
+    def lower(self) -> LowerTransport | None:
+        """The transport below; None before and after that is there."""
+        return self._lower
+
     def is_closing(self) -> bool:
         """Return whether the connection is closing or gone."""
-        return self._state > State.OPEN or (self._lower is not None and self._lower.is_closing())
+        return self._state > State.OPEN
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return a fact about this layer or the transport below."""
