@@ -8,6 +8,8 @@ expected, and hold no payloads and no secrets. Of tieline this module imports on
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final
+
 from tieline.finite import finite_number
 
 __all__ = [
@@ -253,6 +255,9 @@ class SessionBusy(TielineError, RuntimeError):
 # --- answers -----------------------------------------------------------------------------------------------------
 
 
+_LEFT_OUT: Final = {"code": None, "message": None, "request_id": None, "data": None, "cost": 0.0}
+
+
 class RPCError(TielineError):
     """An error reply of JSON-RPC: received from the peer, or raised by a handler to be sent to it.
 
@@ -270,12 +275,11 @@ class RPCError(TielineError):
         ValueError: *cost* is not finite.
     """
 
-    # Of a user's class whose constructor does not call this one: it is no error that can be sent, and that is logged.
-    code: int = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]  # see above
-    message: str = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]  # likewise
-    request_id: object = None
-    data: object = None
-    cost: float = 0.0
+    code: int
+    message: str
+    request_id: object
+    data: object
+    cost: float
 
     def __init__(
         self, code: int, message: str, request_id: object = None, *, data: object = None, cost: float = 0.0
@@ -291,6 +295,18 @@ class RPCError(TielineError):
         self.request_id = request_id
         self.data = data
         self.cost = finite_number("cost", cost)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """Return what takes the place of what a user's constructor, which does not call that above, has left out.
+
+            So it is no error that can be sent, and that is logged. Attributes of the class would do, but for
+            dataclasses that are derived from it: they take such for the defaults of their own fields.
+            """
+            if name in _LEFT_OUT:
+                return _LEFT_OUT[name]
+            return super().__getattribute__(name)  # raises as ever
 
     def __str__(self) -> str:
         text = f"{self.message} (code {self.code})"

@@ -7,6 +7,7 @@ import copy
 import inspect
 import pickle
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
 
@@ -189,3 +190,30 @@ def test_every_public_error_can_be_copied_and_pickled(
 def test_the_errno_of_a_copied_error_is_kept(kind: type[OSError]) -> None:
     made = pickle.loads(pickle.dumps(kind(104, "Connection reset by peer")))
     assert (made.errno, made.strerror, str(made)) == (104, "Connection reset by peer", str(kind(*made.args)))
+
+
+def test_the_fields_of_a_dataclass_that_is_an_error_have_no_defaults_of_ours() -> None:
+    @dataclass(eq=False)
+    class NoSuchAccount(RPCError):
+        code: int
+        account: str
+
+        def __post_init__(self) -> None:
+            super().__init__(self.code, f"no account {self.account}")
+
+    error = NoSuchAccount(7, "ann")
+    assert (error.code, error.message, error.account) == (7, "no account ann", "ann")
+    with pytest.raises(TypeError, match="code"):
+        NoSuchAccount(account="ann")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # that is the test
+
+
+def test_an_error_without_its_constructor_has_nothing_to_send_and_still_lacks_what_errors_lack() -> None:
+    class Unmade(RPCError):
+        def __init__(self) -> None:
+            """Leave out that of the base class."""
+
+    error = Unmade()
+    told: tuple[object, ...] = (error.code, error.message, error.request_id, error.data, error.cost)
+    assert told == (None, None, None, None, 0.0)
+    with pytest.raises(AttributeError, match="'Unmade' object has no attribute 'account'"):
+        _ = error.account  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]  # that is the test

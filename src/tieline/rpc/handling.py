@@ -374,7 +374,7 @@ class Handling(Tasks):
 
     def _answer_failure(self, message: Request, exc: BaseException) -> None:
         if isinstance(exc, ReplyAndDisconnect):
-            self._reply_and_disconnect(message, exc.result)
+            self._reply_and_disconnect(message, getattr(exc, "result", None))  # a user's constructor may leave it out
             return
         if isinstance(exc, ReplyAndStartTLS):
             self._reply_and_start_tls(message, exc)

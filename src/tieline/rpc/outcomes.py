@@ -42,8 +42,6 @@ def unknown_method(name: str) -> str:
 class ReplyAndDisconnect(Exception):  # it is an order, not an error; the name is the ancestor's
     """Raised by a handler: reply with *result* (a value or an `RPCError`), then close the session."""
 
-    result: object = None  # of a class of a user's whose constructor does not call this one
-
     def __init__(self, result: object) -> None:
         super().__init__()  # without the result: what is printed or logged of it must not show what it holds
         self.result = result
