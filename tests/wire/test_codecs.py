@@ -397,6 +397,15 @@ def test_what_is_no_value_is_refused_with_what_to_send_instead(codec: Codec, mak
 
 
 @pytest.mark.row("J9")
+@pytest.mark.parametrize("key", [None, (1, 2)])
+def test_what_is_no_key_is_refused_as_one(key: Any) -> None:
+    told = f"a value of type {type(key).__name__} cannot be the key of a JSON object: keys are of type str or number"
+    for codec in (MsgspecCodec(), DecimalCodec(), StrictCodec()):
+        with pytest.raises(TypeError, match=f"^{re.escape(told)}"):
+            codec.encode({"args": [{key: 1}]})
+
+
+@pytest.mark.row("J9")
 def test_the_cause_of_a_refusal_is_kept() -> None:
     with pytest.raises(ValueError, match=r"cannot be encoded \(RecursionError\)") as caught:
         MSGSPEC.encode(circular_list())

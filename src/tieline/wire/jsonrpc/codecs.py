@@ -36,14 +36,19 @@ def refuse_to_encode(value: object) -> NoReturn:
         TypeError: In any case.
     """
     kind = type(value).__name__
-    if isinstance(
-        value, RPCRequestOut | Outcomes
-    ):  # a request of a batch encodes but for the outcomes that it refers to
+    # A request of a batch encodes but for the outcomes that it refers to.
+    if isinstance(value, RPCRequestOut | Outcomes):
         raise TypeError(
             "a request cannot be sent: await it, or in blocking code take its result(), and send the result"
         )
     if isawaitable(value):
         raise TypeError(f"a value of type {kind} cannot be sent: await it, and send what that returns")
+    try:
+        msgspec.json.encode(value)
+    except (TypeError, ValueError, RecursionError):
+        pass
+    else:  # so it is none of the values
+        raise TypeError(f"a value of type {kind} cannot be the key of a JSON object: keys are of type str or number")
     raise TypeError(
         f"a value of type {kind} cannot be sent as JSON: send a dict, list, str, number, dataclass or Struct"
     )
