@@ -8,8 +8,6 @@ expected, and hold no payloads and no secrets. Of tieline this module imports on
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from tieline.finite import finite_number
 
 __all__ = [
@@ -255,7 +253,9 @@ class SessionBusy(TielineError, RuntimeError):
 # --- answers -----------------------------------------------------------------------------------------------------
 
 
-_LEFT_OUT: Final = {"code": None, "message": None, "request_id": None, "data": None, "cost": 0.0}
+TYPE_CHECKING = False  # checkers take this name for true; `typing` itself takes longer to load than all of this
+
+_LEFT_OUT = {"code": None, "message": None, "request_id": None, "data": None, "cost": 0.0}
 
 
 class RPCError(TielineError):
@@ -296,7 +296,7 @@ class RPCError(TielineError):
         self.data = data
         self.cost = finite_number("cost", cost)
 
-    if not TYPE_CHECKING:
+    if not TYPE_CHECKING:  # checkers that knew of it would let every misspelt name pass
 
         def __getattr__(self, name: str) -> object:
             """Return what takes the place of what a user's constructor, which does not call that above, has left out.
