@@ -21,9 +21,7 @@ SERVERS = 5
 BOUNDED = {
     "tieline.wire.governance.Account": 1024,
     "tieline.runtimes.admission._Past": 1024,
-    "tieline.runtimes.trio.turns._Timer": SERVERS * (MANY_CANCELLED - 1)
-    + CLIENTS // 2
-    - 1,  # and as many as of all else
+    "tieline.runtimes.trio.turns._Timer": SERVERS * MANY_CANCELLED,
     "tieline.rpc.walking.Walk": 100,
 }
 
